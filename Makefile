@@ -57,7 +57,7 @@ clean:  ## remove what was built; the environment stays (rm -r .venv for that)
 # One stamp per extra, older than pyproject.toml exactly when the requirements may have changed.
 $(STAMPS)/%: pyproject.toml | $(BIN)/python
 	@echo "==> installing symbp[$*] into $(VENV) (once; a few minutes where wheels must be downloaded)"
-	@$(BIN)/python -m pip install --quiet --editable ".[$*]"
+	@$(BIN)/python -m pip install -qq --editable ".[$*]"
 	@mkdir -p $(STAMPS) && touch $@
 
 $(BIN)/python:

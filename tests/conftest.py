@@ -1,0 +1,30 @@
+"""Options and settings that hold for every test."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update-golden",
+        action="store_true",
+        default=False,
+        help="rewrite the golden files with what symbp writes now, instead of comparing",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Numba reads this once, at its import, so it is set before any test module is collected. Kept between runs: machine
+    # code that did not change is not compiled again.
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(config.rootpath / ".pytest_cache" / "numba"))
+    Path(os.environ["NUMBA_CACHE_DIR"]).mkdir(parents=True, exist_ok=True)
+
+
+@pytest.fixture(scope="session")
+def update_golden(pytestconfig: pytest.Config) -> bool:
+    """Whether golden files are to be rewritten rather than compared (``pytest --update-golden``)."""
+    return bool(pytestconfig.getoption("--update-golden"))
