@@ -1,0 +1,49 @@
+"""The one allocator of generated names. A generated name can never collide with a user's or with another."""
+
+from __future__ import annotations
+
+import builtins
+import keyword
+from collections.abc import Container
+
+from symbp.errors import SpecError
+
+#: Names that generated code uses for itself; a user's tensor may not take them.
+RESERVED = frozenset(
+    {"np", "math", "numba", "njit", "prange", "kernels", "params", "grads", "state", "workspace", "total"}
+)
+
+
+def fresh_name(hint: str, taken: Container[str]) -> str:
+    """``hint``, else ``hint_2``, ``hint_3``, .."""
+    if hint not in taken:
+        return hint
+    number = 2
+    while f"{hint}_{number}" in taken:
+        number += 1
+    return f"{hint}_{number}"
+
+
+def check_name(name: str, what: str, place: str | None = None) -> str:
+    """Refuse a name that generated code could not use as it stands.
+
+    Raises SpecError for anything but an ASCII identifier, for Python keywords, builtins and the names in `RESERVED`.
+    ``E``, ``I``, ``S``, ``N`` and ``pi`` are ordinary names.
+    """
+    shown = name if len(name) <= 40 else f"{name[:40]}.."
+    if not (name.isidentifier() and name.isascii()):
+        raise SpecError(
+            f"{what} name {shown!r} is not an identifier",
+            place=place,
+            remedy="use ASCII letters, digits and _, not starting with a digit",
+        )
+    if keyword.iskeyword(name) or hasattr(builtins, name) or name in RESERVED:
+        kind = "Python keyword" if keyword.iskeyword(name) else "name that generated code uses for itself"
+        raise SpecError(f"{what} name '{name}' is a {kind}", place=place, remedy=f"try '{name}_'")
+    if name.startswith("__") or name.endswith("_bar") or name.endswith("_dot"):
+        raise SpecError(
+            f"{what} name '{name}' is of a form kept for derived quantities (x_bar, x_dot, __x)",
+            place=place,
+            remedy="choose another name",
+        )
+    return name

@@ -1,0 +1,83 @@
+"""The pretty-printer: statements and programs as plain text, in the notation that spec files use.
+
+h_bar[b, j] += sum[k] W[j, k]*z_bar[b, k]      where i - j >= 0
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import sympy as sp
+from sympy.printing.str import StrPrinter
+
+from symbp.ir.affine import Affine
+from symbp.ir.body import Body, Operand, slot
+from symbp.ir.functions import absolute
+from symbp.ir.program import Program
+from symbp.ir.statement import Divisible, Guard, Holds, NonNegative, Reduction, Statement, Zero
+
+
+class BodyPrinter(StrPrinter):
+    """SymPy's text printer with operands in place of slots."""
+
+    def __init__(self, operands: dict[sp.Symbol, str]) -> None:
+        super().__init__({"order": "none"})
+        self.operands = operands
+
+    def _print_Symbol(self, expr: sp.Symbol) -> str:
+        return self.operands.get(expr, expr.name)
+
+    def _print_absolute(self, expr: absolute) -> str:
+        return f"abs({self._print(expr.args[0])})"
+
+    def _print_Relational(self, expr: sp.core.relational.Relational) -> str:
+        return f"{self._print(expr.lhs)} {expr.rel_op} {self._print(expr.rhs)}"
+
+
+def body_text(body: Body, operand_text: Callable[[Operand], str] = str) -> str:
+    """The template with its operands written in; an affine operand in a product is bracketed."""
+    names = {
+        slot(k): f"({operand_text(o)})" if isinstance(o, Affine) and len(o.terms) > 1 else operand_text(o)
+        for k, o in enumerate(body.operands)
+    }
+    return str(BodyPrinter(names).doprint(body.expr))
+
+
+def guard_text(guard: Guard) -> str:
+    if isinstance(guard, Holds):
+        return body_text(guard.condition)
+    if isinstance(guard, Divisible):
+        return f"({guard.value}) % {guard.by} == 0"
+    relation = ">=" if isinstance(guard, NonNegative) else "=="
+    # Write a - b >= 0 as a >= b.
+    left = Affine(tuple((m, c) for m, c in guard.value.terms if c > 0))
+    right = Affine(tuple((m, -c) for m, c in guard.value.terms if c < 0))
+    assert isinstance(guard, NonNegative | Zero)
+    return f"{left} {relation} {right}"
+
+
+def reduction_text(statement: Statement) -> str:
+    if statement.reduction is Reduction.NONE:
+        return ""
+    return f"{statement.reduction.value}[{', '.join(map(str, statement.reduced))}] "
+
+
+def statement_text(statement: Statement) -> str:
+    body = body_text(statement.body)
+    if statement.reduced and statement.body.expr.is_Add:
+        body = f"({body})"
+    sign = "+=" if statement.accumulate else "="
+    guards = f"    where {', '.join(map(guard_text, statement.guards))}" if statement.guards else ""
+    return f"{statement.target} {sign} {reduction_text(statement)}{body}{guards}"
+
+
+def program_text(program: Program) -> str:
+    """All of a program: declarations, then one line per statement with the ranges of its indices."""
+    lines = [f"program {program.name}"]
+    for tensor in program.tensors:
+        shape = f"[{', '.join(map(str, tensor.shape))}]" if tensor.shape else ""
+        lines.append(f"  {tensor.role.value} {tensor.name}{shape}: {tensor.dtype.value}")
+    for statement in program.statements:
+        ranges = ", ".join(map(str, statement.domain.ranges))
+        lines.append(f"  {statement_text(statement)}" + (f"    for {ranges}" if ranges else ""))
+    return "\n".join(lines)
