@@ -17,14 +17,15 @@ STAGES = ("frontend", "derive", "schedule", "codegen", "explain", "check")
 # What each part of the package may import from the package, besides itself.
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "errors": (),
+    "version": (),
     "runtime": ("errors",),
     "ir": ("errors",),
-    **dict.fromkeys(STAGES, ("errors", "ir")),
-    "pipeline": ("errors", "ir", *STAGES),
-    "cli": ("", "errors", "ir", *STAGES, "pipeline", "demo"),
-    "demo": ("", "errors", "ir", *STAGES, "pipeline"),
+    **dict.fromkeys(STAGES, ("errors", "version", "ir")),
+    "pipeline": ("errors", "version", "ir", *STAGES),
+    "": ("errors", "version", "ir", *STAGES, "pipeline"),  # symbp/__init__.py: public names only
+    "demo": ("", "errors", "version", "ir", *STAGES, "pipeline"),
+    "cli": ("", "errors", "version", "ir", *STAGES, "pipeline", "demo"),
     "__main__": ("cli",),
-    "": ("errors", "ir", *STAGES, "pipeline"),  # symbp/__init__.py: public names only
 }
 # Generated modules carry a copy of what they use of the runtime, so it lives on these alone. Safetensors and tbb are
 # used where they are installed, numba.cuda by the cuda modules.
