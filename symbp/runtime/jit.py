@@ -1,0 +1,120 @@
+"""How every kernel is compiled: one decorator with one set of options.
+
+``error_model="numpy"``: a division by zero gives infinity or NaN as NumPy does. Python's model puts a branch to an
+exception at every division, and a loop with such a branch is not vectorised.
+
+``fastmath={"contract", "reassoc", "nsz"}``: products and sums may fuse, and a sum may be split over the lanes of a
+vector register. NaN and infinity keep their meaning. For one machine type the order of summation is fixed at compile
+time, so the same inputs give the same bits at every call.
+
+``nogil=True``: Python's other threads (a progress bar, a data loader) run while a kernel does.
+
+The compiled code is kept on disk, beside the source in ``__pycache__`` or in ``NUMBA_CACHE_DIR``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from numba import njit
+from numba.core.caching import FunctionCache, IndexDataCacheFile
+
+OPTIONS: dict[str, Any] = {
+    "error_model": "numpy",
+    "fastmath": {"contract", "reassoc", "nsz"},
+    "nogil": True,
+}
+
+# Reading a damaged cache file can raise almost anything that unpickling can: the list is that of the pickle manual.
+_UNREADABLE = (OSError, EOFError, ValueError, AttributeError, ImportError, IndexError, KeyError, TypeError)
+
+
+class UncachedWarning(UserWarning):
+    """Compiled code cannot be kept on disk; everything works, and is compiled again in the next process."""
+
+
+@cache
+def source_hash(folder: Path) -> str:
+    """SHA-256 over the Python files of a generated package: those of ``folder`` and of its ``_runtime``."""
+    digest = hashlib.sha256()
+    for source in sorted([*folder.glob("*.py"), *folder.glob("_runtime/*.py")]):
+        digest.update(source.relative_to(folder).as_posix().encode() + b"\0")
+        digest.update(source.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+@cache
+def _warn_uncached(folder: Path, reason: str) -> None:
+    """Say it once for a folder, however many kernels it holds."""
+    warnings.warn(
+        f"compiled kernels of {folder} cannot be cached: {reason}; they are compiled again in every process "
+        "(a writable folder in the environment variable NUMBA_CACHE_DIR mends that)",
+        UncachedWarning,
+        stacklevel=4,
+    )
+
+
+class _PackageCache(FunctionCache):
+    """Numba's cache of one function, stale as soon as any source file of its package changed.
+
+    Numba looks at the file of the function alone (older versions only at its time and size). A kernel contains the
+    code of the functions that it calls, which are in other files here, so all of them make up the stamp. A cache that
+    cannot be read or written is passed over: it only ever saves time.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        self._folder = Path(function.__code__.co_filename).parent
+        self._cache_file = IndexDataCacheFile(
+            cache_path=self.cache_path,
+            filename_base=self._impl.filename_base,
+            source_stamp=(self._impl.locator.get_source_stamp(), source_hash(self._folder)),
+        )
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception as error:
+            if not _is_unreadable(error):
+                raise
+            # A damaged index would also stop every later write; an empty one does not.
+            with suppress(OSError):
+                self.flush()
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            super().save_overload(sig, data)
+        except Exception as error:
+            if not _is_unreadable(error):
+                raise
+            _warn_uncached(self._folder, str(error) or type(error).__name__)
+
+
+def _is_unreadable(error: Exception) -> bool:
+    """Whether this comes from a cache file (missing, damaged, disk full) and not from the compiler."""
+    # The unpickler's own error class is named, not imported: nothing here may load a pickle.
+    return isinstance(error, _UNREADABLE) or type(error).__name__ in ("UnpicklingError", "PicklingError")
+
+
+def kernel(function: Callable[..., Any] | None = None, *, cache: bool = True, **options: Any) -> Any:
+    """``@kernel`` or ``@kernel(parallel=True)``: ``numba.njit`` with the options of this module.
+
+    ``options`` go to ``numba.njit`` and override :data:`OPTIONS` one by one. Where no cache folder can be written the
+    kernel works uncached, after one :class:`UncachedWarning` for the folder.
+    """
+    if function is None:
+        return lambda decorated: kernel(decorated, cache=cache, **options)
+    compiled = njit(**{**OPTIONS, **options})(function)
+    if cache:
+        try:
+            compiled._cache = _PackageCache(function)
+        except (RuntimeError, OSError) as error:
+            _warn_uncached(Path(function.__code__.co_filename).parent, str(error))
+    return compiled

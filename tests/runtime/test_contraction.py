@@ -1,0 +1,165 @@
+"""Matrix products against NumPy in float64, over odd sizes, every layout, and views with gaps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+import pytest
+from numba import from_dtype, njit, types
+
+from symbp.runtime.contraction import dot, matmul, matmul_add
+
+SIZES = [
+    (1, 1, 1),
+    (1, 7, 13),
+    (7, 1, 5),
+    (13, 7, 1),
+    (3, 50, 1),
+    (4, 4, 4),
+    (7, 13, 100),
+    (100, 7, 13),
+    (5, 100, 9),
+    (13, 60, 11),
+    (9, 300, 530),
+    (0, 3, 4),
+    (3, 0, 4),
+    (3, 4, 0),
+]
+
+
+def rows(matrix: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(matrix)
+
+
+def columns(matrix: np.ndarray) -> np.ndarray:
+    return np.asfortranarray(matrix)
+
+
+def gaps(matrix: np.ndarray) -> np.ndarray:
+    wide = np.full((matrix.shape[0], 3, matrix.shape[1]), np.nan, matrix.dtype)
+    wide[:, 1, :] = matrix
+    return wide[:, 1, :]
+
+
+def scattered(matrix: np.ndarray) -> np.ndarray:
+    wide = np.full((matrix.shape[0], matrix.shape[1], 2), np.nan, matrix.dtype)
+    wide[:, :, 1] = matrix
+    return wide[:, :, 1]
+
+
+def backwards(matrix: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(matrix[::-1])[::-1]
+
+
+LAYOUTS = [rows, columns, gaps, scattered, backwards]
+Layout = Callable[[np.ndarray], np.ndarray]
+
+
+def bound(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """What rounding may do to each element: eps*sum |a||b|, with room for the order of summation."""
+    return 2 * np.finfo(a.dtype).eps * np.sqrt(a.shape[1] + 1) * (abs(a).astype(float) @ abs(b).astype(float)) + 1e-300
+
+
+@cache
+def for_any_layout(dtype: type) -> tuple[Callable[..., None], Callable[..., None]]:
+    """Both products compiled once for arrays of no known layout: one compile instead of one for each combination."""
+    array = from_dtype(np.dtype(dtype))[:, :]
+    signature = types.void(array, array, array)
+
+    @njit(signature)
+    def add(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> None:
+        matmul_add(a, b, c)
+
+    @njit(signature)
+    def assign(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> None:
+        matmul(a, b, c)
+
+    return add, assign
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_all_layouts(size: tuple[int, int, int], dtype: type) -> None:
+    n_rows, n_inner, n_columns = size
+    random = np.random.default_rng(7)
+    a = random.standard_normal((n_rows, n_inner)).astype(dtype)
+    b = random.standard_normal((n_inner, n_columns)).astype(dtype)
+    start = random.standard_normal((n_rows, n_columns)).astype(dtype)
+    product = a.astype(np.longdouble) @ b.astype(np.longdouble)
+    add, assign = for_any_layout(dtype)
+    for layout_a in LAYOUTS:
+        for layout_b in LAYOUTS:
+            for layout_c in LAYOUTS:
+                c = layout_c(start.copy())
+                add(layout_a(a), layout_b(b), c)
+                slack = bound(a, b) + np.finfo(dtype).eps * abs(start) * 4
+                assert np.all(abs(c - (start + product)) <= slack), (layout_a, layout_b, layout_c)
+                assign(layout_a(a), layout_b(b), c)
+                assert np.all(abs(c - product) <= bound(a, b)), (layout_a, layout_b, layout_c)
+
+
+def test_nothing_beside_the_result_is_written() -> None:
+    a, b = np.ones((7, 13), np.float32), np.ones((13, 9), np.float32)
+    around = np.full((7, 3, 9), 5, np.float32)
+    matmul(a, b, around[:, 1, :])
+    assert np.all(around[:, 1, :] == 13)
+    assert np.all(around[:, ::2, :] == 5)
+
+
+def test_old_contents_do_not_leak_into_a_product() -> None:
+    c = np.full((3, 4), np.nan)
+    matmul(np.ones((3, 0)), np.ones((0, 4)), c)
+    assert np.all(c == 0)
+
+
+def test_a_row_does_not_depend_on_the_rows_beside_it() -> None:
+    """Along columns each element is one chain in the order of k, so a batch gives the bits of its single samples."""
+    random = np.random.default_rng(3)
+    x = random.standard_normal((13, 101)).astype(np.float32)
+    w = random.standard_normal((101, 37)).astype(np.float32)
+    batch = np.empty((13, 37), np.float32)
+    matmul(x, w, batch)
+    for i in range(13):
+        single = np.empty((1, 37), np.float32)
+        matmul(x[i : i + 1], w, single)
+        assert np.array_equal(single[0], batch[i])
+
+
+def test_the_same_call_gives_the_same_bits_wherever_the_arrays_lie() -> None:
+    random = np.random.default_rng(4)
+    a = random.standard_normal((21, 333)).astype(np.float32)
+    w = random.standard_normal((19, 333)).astype(np.float32)
+    first = np.empty((21, 19), np.float32)
+    matmul(a, w.T, first)
+    for shift in range(1, 9):
+        room = np.empty(a.size + shift, np.float32)
+        moved = room[shift:].reshape(a.shape)
+        moved[:] = a
+        again = np.empty((21, 19), np.float32)
+        matmul(moved, w.T, again)
+        assert np.array_equal(first, again)
+
+
+def test_callable_from_compiled_code_with_views() -> None:
+    @njit
+    def step(x: np.ndarray, w: np.ndarray, t: int, out: np.ndarray) -> None:
+        matmul(x[:, t, :], w, out)
+        matmul_add(x[:, t + 1, :], w, out)
+
+    random = np.random.default_rng(5)
+    x, w = random.standard_normal((7, 4, 13)), random.standard_normal((13, 5))
+    out = np.empty((7, 5))
+    step(x, w, 1, out)
+    np.testing.assert_allclose(out, (x[:, 1] + x[:, 2]) @ w, rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 13, 100])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_dot(size: int, dtype: type) -> None:
+    random = np.random.default_rng(6)
+    a, b = random.standard_normal((2, size, 2)).astype(dtype)
+    result = dot(a[:, 0], b[::-1, 1])
+    exact = float(a[:, 0].astype(float) @ b[::-1, 1].astype(float))
+    assert abs(result - exact) <= 4 * np.finfo(dtype).eps * (float(abs(a[:, 0]) @ abs(b[::-1, 1])) + 1e-30)
