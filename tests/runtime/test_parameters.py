@@ -44,7 +44,7 @@ def test_views_share_the_flat_array() -> None:
     assert params.get("V") is None
 
 
-@pytest.mark.parametrize("size", [0, 1, 7, 1000])
+@pytest.mark.parametrize("size", [1, 7, 1000])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_alignment(size: int, dtype: type) -> None:
     array = aligned_zeros(size, dtype)
@@ -76,7 +76,7 @@ def test_setting_is_checked() -> None:
         params.c2 = np.ones(13, np.float32)
     with pytest.raises(DataError, match=re.escape("params.flat cannot be replaced; write into it: params.flat[:] = v")):
         params.flat = np.ones(105, np.float32)
-    with pytest.raises(AttributeError, match="no parameter 'w1'; did you mean 'W1'"):
+    with pytest.raises(AttributeError, match="no parameter 'w1'; known: W1, c1, gain"):
         _ = params.w1
     assert not params.flat.any()
 
