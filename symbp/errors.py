@@ -55,10 +55,15 @@ class TargetError(SymbpError):
     """The requested target, device or tool is not there."""
 
 
+class SymbpWarning(UserWarning):
+    """Something that is allowed and computed as written, but is hardly what the user meant."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     """A remedy that offers the closest of the known names, or the whole list where it is short."""
     names = sorted(known)
-    close = get_close_matches(name, names, n=1, cutoff=0.6) or get_close_matches(name.lower(), names, n=1, cutoff=0.6)
+    swapped = [other for other in names if sorted(other.lower()) == sorted(name.lower())]  # tahn is tanh, not tan
+    close = swapped or get_close_matches(name, names, n=1) or get_close_matches(name.lower(), names, n=1)
     if close:
         return f"did you mean '{close[0]}'?"
     return f"known: {', '.join(names)}" if 0 < len(names) <= 12 else None
