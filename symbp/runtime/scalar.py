@@ -1,0 +1,175 @@
+"""Scalar functions that kernels call, on float32 or float64 alike: what goes in float32 comes out float32.
+
+None has a branch that would stop a loop from being vectorised, save those that call the C library (erf, erfc, lgamma,
+sin, cos). All pass NaN on, except that the comparisons in ``step`` and ``safe_div`` say nothing about it.
+
+Errors against mpmath stay below 4 units in the last place, most below 2.5 (tests/runtime/test_scalar.py has the limit
+of each; lgamma away from its zeros). The vectorised elementary ones are in `elementary` and offered here again.
+"""
+
+# mypy: disable-error-code="no-untyped-def, no-untyped-call"
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from symbp.runtime.elementary import OPTIONS, exp, expm1, log, log1p, tanh
+from symbp.runtime.jit import kernel
+
+__all__ = [
+    "absolute",
+    "cos",
+    "dsigmoid",
+    "erf",
+    "erfc",
+    "exp",
+    "expm1",
+    "floor",
+    "lgamma",
+    "log",
+    "log1p",
+    "logsigmoid",
+    "maximum",
+    "minimum",
+    "relu",
+    "rsqrt",
+    "safe_div",
+    "sech2",
+    "sigmoid",
+    "sign",
+    "sin",
+    "softplus",
+    "sqrt",
+    "step",
+    "tanh",
+]
+
+
+@kernel(cache=False, **OPTIONS)
+def sigmoid(x):
+    """``1/(1 + exp(-x))``. The exponential is taken of ``-|x|``, so it never overflows."""
+    one = type(x)(1)
+    e = exp(-abs(x))
+    return (e if x < 0 else one) / (one + e)
+
+
+@kernel(cache=False, **OPTIONS)
+def dsigmoid(x):
+    """``sigmoid'(x) = e/(1 + e)²`` with ``e = exp(-|x|)``: no digit is lost where ``s*(1 - s)`` loses all."""
+    one = type(x)(1)
+    e = exp(-abs(x))
+    return e / ((one + e) * (one + e))
+
+
+@kernel(cache=False, **OPTIONS)
+def sech2(x):
+    """``tanh'(x) = 1 - tanh²(x) = 4e/(1 + e)²`` with ``e = exp(-2|x|)``, without the cancellation."""
+    one = type(x)(1)
+    e = exp(type(x)(-2) * abs(x))
+    return type(x)(4) * e / ((one + e) * (one + e))
+
+
+@kernel(cache=False, **OPTIONS)
+def softplus(x):
+    """``log(1 + exp(x)) = max(x, 0) + log1p(exp(-|x|))``, without overflow."""
+    zero = type(x)(0)
+    return (zero if x < zero else x) + log1p(exp(-abs(x)))
+
+
+@kernel(cache=False, **OPTIONS)
+def logsigmoid(x):
+    """``log(sigmoid(x)) = -softplus(-x)``."""
+    return -softplus(-x)
+
+
+@kernel(cache=False, **OPTIONS)
+def relu(x):
+    """``max(x, 0)``; NaN stays NaN."""
+    zero = type(x)(0)
+    return zero if x <= zero else x
+
+
+@kernel(cache=False, **OPTIONS)
+def step(x):
+    """1 where ``x > 0``, else 0."""
+    return type(x)(1) if x > 0 else type(x)(0)
+
+
+@kernel(cache=False, **OPTIONS)
+def sign(x):
+    """-1, 0 or 1; NaN stays NaN."""
+    return type(x)(1) if x > 0 else (type(x)(-1) if x < 0 else x)
+
+
+@kernel(cache=False, **OPTIONS)
+def absolute(x):
+    """``|x|``."""
+    return abs(x)
+
+
+@kernel(cache=False, **OPTIONS)
+def maximum(a, b):
+    """The larger of two; NaN if either is."""
+    return a if a >= b or a != a else b
+
+
+@kernel(cache=False, **OPTIONS)
+def minimum(a, b):
+    """The smaller of two; NaN if either is."""
+    return a if a <= b or a != a else b
+
+
+@kernel(cache=False, **OPTIONS)
+def safe_div(a, b):
+    """``a/b``, and 0 where ``b = 0``."""
+    return type(a)(0) if b == 0 else a / b
+
+
+@kernel(cache=False, **OPTIONS)
+def sqrt(x):
+    """Square root; NaN below 0."""
+    return np.sqrt(x)
+
+
+@kernel(cache=False, **OPTIONS)
+def rsqrt(x):
+    """``1/sqrt(x)``; infinite at 0."""
+    return type(x)(1) / np.sqrt(x)
+
+
+@kernel(cache=False, **OPTIONS)
+def floor(x):
+    """The largest whole number not above x, in the type of x."""
+    return np.floor(x)
+
+
+@kernel(cache=False, **OPTIONS)
+def erf(x):
+    """The error function."""
+    return type(x)(math.erf(x))
+
+
+@kernel(cache=False, **OPTIONS)
+def erfc(x):
+    """``1 - erf(x)``, accurate for large x."""
+    return type(x)(math.erfc(x))
+
+
+@kernel(cache=False, **OPTIONS)
+def lgamma(x):
+    """The logarithm of ``|gamma(x)|``."""
+    return type(x)(math.lgamma(x))
+
+
+@kernel(cache=False, **OPTIONS)
+def sin(x):
+    """Sine."""
+    return type(x)(math.sin(x))
+
+
+@kernel(cache=False, **OPTIONS)
+def cos(x):
+    """Cosine."""
+    return type(x)(math.cos(x))

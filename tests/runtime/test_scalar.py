@@ -1,0 +1,161 @@
+"""Scalar functions against mpmath: random and saturated arguments, both types, and the values that have no digits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import mpmath
+import numpy as np
+import pytest
+from numba import njit
+
+from symbp.runtime import scalar
+
+N_EACH = 60
+
+# name: the exact function, and the largest error allowed in units in the last place
+EXACT: dict[str, tuple[Callable[[Any], Any], float]] = {
+    "exp": (mpmath.exp, 1.0),
+    "expm1": (mpmath.expm1, 2.0),
+    "log": (mpmath.log, 1.0),
+    "log1p": (mpmath.log1p, 2.0),
+    "tanh": (mpmath.tanh, 2.5),
+    "sigmoid": (lambda x: 1 / (1 + mpmath.exp(-x)), 2.5),
+    "dsigmoid": (lambda x: mpmath.exp(-abs(x)) / (1 + mpmath.exp(-abs(x))) ** 2, 4.0),
+    "sech2": (lambda x: mpmath.sech(x) ** 2, 4.0),
+    "softplus": (lambda x: max(x, 0) + mpmath.log1p(mpmath.exp(-abs(x))), 2.5),
+    "logsigmoid": (lambda x: -max(-x, 0) - mpmath.log1p(mpmath.exp(-abs(x))), 2.5),
+    "sqrt": (mpmath.sqrt, 0.5),
+    "rsqrt": (lambda x: 1 / mpmath.sqrt(x), 1.5),
+    "erf": (mpmath.erf, 2.0),
+    "erfc": (mpmath.erfc, 4.0),
+    "lgamma": (lambda x: mpmath.log(abs(mpmath.gamma(x))), 4.0),
+    "sin": (mpmath.sin, 1.0),
+    "cos": (mpmath.cos, 1.0),
+}
+POSITIVE = ("log", "sqrt", "rsqrt", "lgamma")
+
+
+def over_array(name: str) -> Any:
+    """The function in a compiled loop, which is how kernels use it: vectorised, with a scalar tail."""
+    function = getattr(scalar, name)
+
+    @njit
+    def apply(x: np.ndarray) -> np.ndarray:
+        y = np.empty_like(x)
+        for i in range(x.shape[0]):
+            y[i] = function(x[i])
+        return y
+
+    return apply
+
+
+def arguments(name: str, dtype: type) -> np.ndarray:
+    """Around zero, moderate, saturated and past overflow, tiny of either sign, and huge where the domain allows."""
+    random = np.random.default_rng(11)
+    limits = np.finfo(dtype)
+    far = 104.0 if dtype is np.float32 else 746.0
+    tiny = np.exp(random.uniform(math.log(limits.tiny), 0, N_EACH)) * random.choice([-1, 1], N_EACH)
+    huge = np.exp(random.uniform(0, math.log(limits.max), N_EACH))
+    spread = [random.uniform(-2, 2, N_EACH), random.uniform(-30, 30, N_EACH), random.uniform(-far, far, N_EACH), tiny]
+    if name in ("log", "log1p", "sqrt", "rsqrt"):
+        spread.append(huge)
+    # Neither a whole number of vectors, nor without the edges of the exponential's range and of the normal numbers.
+    edges = np.array([limits.tiny / 8, limits.tiny, 0.3466, -0.3466, 0.70710678, 1.41421356, 87.3, 88.72, 709.78])
+    x = np.concatenate([*spread, edges, -edges]).astype(dtype)
+    if name in POSITIVE:
+        x = abs(x)
+    return x[x > -1] if name == "log1p" else x
+
+
+@pytest.mark.parametrize("name", EXACT)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_accuracy(name: str, dtype: type) -> None:
+    exact, allowed = EXACT[name]
+    x = arguments(name, dtype)
+    y = over_array(name)(x)
+    limits = np.finfo(dtype)
+    worst, at = 0.0, 0.0
+    with mpmath.workprec(200):
+        for argument, found in zip(x, y, strict=True):
+            expected = exact(mpmath.mpf(float(argument)))
+            if abs(expected) > float(limits.max):
+                assert abs(found) == np.inf or abs(found) == limits.max, (name, argument, found)
+                continue
+            unit = max(float(np.spacing(dtype(abs(float(expected))))), float(limits.smallest_subnormal))
+            error = float(abs(mpmath.mpf(float(found)) - expected) / unit)
+            if not error <= worst:
+                worst, at = error, argument
+    assert worst <= allowed, f"{name}({at!r}): {worst} ulp"
+
+
+ONE_ARGUMENT = [name for name in scalar.__all__ if name not in ("maximum", "minimum", "safe_div")]
+
+
+@pytest.mark.parametrize("name", ONE_ARGUMENT)
+def test_the_type_is_kept(name: str) -> None:
+    function = getattr(scalar, name)
+    for dtype in (np.float32, np.float64):
+        function(dtype(0.5))
+    returned = [str(signature.return_type) for signature in function.nopython_signatures]
+    assert returned[-2:] == ["float32", "float64"] or set(returned) == {"float32", "float64"}
+
+
+@pytest.mark.parametrize("name", ["maximum", "minimum", "safe_div"])
+def test_the_type_of_two_arguments_is_kept(name: str) -> None:
+    function = getattr(scalar, name)
+    for dtype in (np.float32, np.float64):
+        function(dtype(0.5), dtype(0.25))
+    assert {str(signature.return_type) for signature in function.nopython_signatures} == {"float32", "float64"}
+
+
+NAN, INF = math.nan, math.inf
+SPECIAL = {
+    "exp": {INF: INF, -INF: 0.0, NAN: NAN, 0.0: 1.0},
+    "expm1": {INF: INF, -INF: -1.0, NAN: NAN, 0.0: 0.0},
+    "log": {INF: INF, -INF: NAN, NAN: NAN, 0.0: -INF, -1.0: NAN, 1.0: 0.0},
+    "log1p": {INF: INF, -INF: NAN, NAN: NAN, 0.0: 0.0, -1.0: -INF, -2.0: NAN},
+    "tanh": {INF: 1.0, -INF: -1.0, NAN: NAN, 0.0: 0.0, 50.0: 1.0, -50.0: -1.0},
+    "sigmoid": {INF: 1.0, -INF: 0.0, NAN: NAN, 0.0: 0.5, 900.0: 1.0, -900.0: 0.0},
+    "dsigmoid": {INF: 0.0, -INF: 0.0, NAN: NAN, 0.0: 0.25},
+    "sech2": {INF: 0.0, -INF: 0.0, NAN: NAN, 0.0: 1.0},
+    "softplus": {INF: INF, -INF: 0.0, NAN: NAN, 900.0: 900.0, -900.0: 0.0},
+    "logsigmoid": {INF: 0.0, -INF: -INF, NAN: NAN, -900.0: -900.0},
+    "relu": {INF: INF, -INF: 0.0, NAN: NAN, 0.0: 0.0, -1.0: 0.0, 2.0: 2.0},
+    "step": {INF: 1.0, -INF: 0.0, 0.0: 0.0, 1e-30: 1.0, -1.0: 0.0},
+    "sign": {INF: 1.0, -INF: -1.0, NAN: NAN, 0.0: 0.0, 1e-30: 1.0, -1e-30: -1.0},
+    "absolute": {INF: INF, -INF: INF, NAN: NAN, -2.0: 2.0},
+    "sqrt": {INF: INF, NAN: NAN, 0.0: 0.0, -1.0: NAN},
+    "rsqrt": {INF: 0.0, NAN: NAN, 0.0: INF, -1.0: NAN},
+    "floor": {INF: INF, NAN: NAN, -0.5: -1.0, 1.5: 1.0, 1e20: 1e20},
+}
+
+
+@pytest.mark.parametrize("name", SPECIAL)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_special_values(name: str, dtype: type) -> None:
+    x = np.array(list(SPECIAL[name]), dtype)
+    expected = np.array(list(SPECIAL[name].values()), dtype)
+    found = over_array(name)(x)
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("name", ["expm1", "log1p", "tanh"])
+def test_the_sign_of_zero_is_kept(name: str) -> None:
+    assert np.array_equal(np.signbit(over_array(name)(np.array([0.0, -0.0]))), [False, True])
+
+
+def test_two_arguments() -> None:
+    assert scalar.safe_div(3.0, 2.0) == 1.5
+    assert scalar.safe_div(3.0, 0.0) == 0.0
+    assert scalar.safe_div(0.0, -0.0) == 0.0
+    assert scalar.safe_div(1.0, INF) == 0.0
+    assert math.isnan(scalar.safe_div(NAN, 2.0))
+    for larger, smaller in ((2.0, 1.0), (1.0, -INF), (0.0, -0.5)):
+        assert scalar.maximum(larger, smaller) == scalar.maximum(smaller, larger) == larger
+        assert scalar.minimum(larger, smaller) == scalar.minimum(smaller, larger) == smaller
+    for function in (scalar.maximum, scalar.minimum):
+        assert math.isnan(function(NAN, 1.0))
+        assert math.isnan(function(1.0, NAN))
