@@ -129,7 +129,7 @@ def test_adjoint_of_a_recurrence_runs_backwards_with_shifted_statements_aligned(
         "  c_bar[t + 1, k] += h_bar[t + 1, k]*g[t, k]",
         "  c_bar[t, k] += c_bar[t + 1, k]*f[t, k]",
         "  f_bar[t, k] += c_bar[t + 1, k]*g[t, k]",
-        "  h_bar[t, k] += f_bar[t, k]*g[t, k]",
+        "  h_bar[t, k] += g[t, k]*f_bar[t, k]",
         "W_bar[k] += sum[t] f_bar[t, k]",
     ]
 
