@@ -45,7 +45,7 @@ class _Linear:
 
 @dataclass(frozen=True, slots=True)
 class Index(_Linear):
-    """A loop variable. It is bound by one statement, so its name need only be unique there; its range is in the domain."""
+    """A loop variable, bound by one statement: its name need only be unique there. Its range is in the domain."""
 
     name: str
 

@@ -40,7 +40,7 @@ def check_name(name: str, what: str, place: str | None = None) -> str:
     if keyword.iskeyword(name) or hasattr(builtins, name) or name in RESERVED:
         kind = "Python keyword" if keyword.iskeyword(name) else "name that generated code uses for itself"
         raise SpecError(f"{what} name '{name}' is a {kind}", place=place, remedy=f"try '{name}_'")
-    if name.startswith("__") or name.endswith("_bar") or name.endswith("_dot"):
+    if name.startswith("__") or name.endswith(("_bar", "_dot")):
         raise SpecError(
             f"{what} name '{name}' is of a form kept for derived quantities (x_bar, x_dot, __x)",
             place=place,

@@ -25,7 +25,7 @@ class BodyPrinter(StrPrinter):
         self.operands = operands
 
     def _print_Symbol(self, expr: sp.Symbol) -> str:
-        return self.operands.get(expr, expr.name)
+        return self.operands.get(expr, str(expr.name))
 
     def _print_absolute(self, expr: absolute) -> str:
         return f"abs({self._print(expr.args[0])})"
