@@ -297,7 +297,8 @@ class _System:
         subscripts = tuple(simplify_divisions(s, self.ranges.values()) for s in self.subscripts)
         body = self.body.map_operands(self._simplified_operand)
         guards = [self._simplified_guard(g) for g in self.guards]
-        free = tuple(dict.fromkeys(i for s in subscripts for i in s.indices()))
+        # The axes of the target in order; indices that share a subscript (h*E + e) in the order of the primal.
+        free = tuple(dict.fromkeys(i for s in subscripts for i in self.ranges if i in s.indices()))
         reduced = tuple(i for i in self.ranges if i not in free)
         raw = Statement(
             self.target.name,
