@@ -223,6 +223,8 @@ class Builder:
 
     def check_domain(self, node: ast.Call, name: str, arguments: list[sp.Expr | Relation]) -> None:
         """Refuse ``log(-1)`` and ``exp(1000)``, before SymPy makes a complex number or a giant of them."""
+        if name == "floor":
+            self.check_whole(node, arguments[0])
         if len(arguments) == 1 and arguments[0].is_number:
             try:
                 constant_value(arguments[0], name)
@@ -319,7 +321,13 @@ class Builder:
             raise self.error(
                 node.right, f"the divisor is a positive whole number or a size, found {self.text(node.right)}"
             )
+        self.check_whole(node, left)
         return sp.Mod(left, right) if isinstance(node.op, ast.Mod) else sp.floor(left / right)
+
+    def check_whole(self, node: ast.expr, number: sp.Expr | Relation) -> None:
+        # SymPy would find the whole part of a constant by simplifying it.
+        if number.is_number and not number.is_Rational:
+            raise self.error(node, f"{self.text(node)} is a constant", "write the whole number that it is")
 
     # Conditions.
 
@@ -331,11 +339,11 @@ class Builder:
         if not isinstance(node, ast.Compare):
             raise self.error(node, f"expected a condition such as i >= j, found {self.text(node)}")
         if len(node.ops) > 1:
-            first = ast.Compare(node.left, node.ops[:1], node.comparators[:1])
+            first = self.piece.text_between(node.left, node.comparators[0])
             raise self.error(
                 node,
                 f"{self.text(node)} compares more than two things",
-                f"write two conditions, the first being {ast.unparse(first)}",
+                f"write two conditions, the first being {first}",
             )
         relation = _RELATIONS.get(type(node.ops[0]))
         if relation is None:

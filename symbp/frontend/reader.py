@@ -37,10 +37,12 @@ class Equation:
 
 @dataclass(frozen=True)
 class Outline:
-    """What an equation is about, before its names are known: the tensor on its left, its subscripts, what it reads."""
+    """What an equation is about before its names are known: the tensor on its left, the names in each subscript of it,
+    and all names on its right.
+    """
 
     defines: str
-    subscripts: tuple[str, ...]
+    subscripts: tuple[tuple[str, ...], ...]
     reads: tuple[str, ...]
     place: Place
 
@@ -78,13 +80,14 @@ def outline_equation(text: str, place: Place | str) -> Outline:
     target = left.value if isinstance(left, ast.Subscript) else left
     if not isinstance(target, ast.Name):
         raise not_an_element(tree.left)
-    subscripts = tuple(ast.unparse(s) for s in subscripts_of(left)) if isinstance(left, ast.Subscript) else ()
-    reads: dict[str, None] = {}
-    for piece in (tree.right, *tree.guards):
-        for node in ast.walk(piece.tree):
-            if isinstance(node, ast.Name):
-                reads[node.id] = None
-    return Outline(target.id, subscripts, tuple(reads), source.place.moved(source.text, tree.left.offset(target)))
+    subscripts = subscripts_of(left) if isinstance(left, ast.Subscript) else []
+    reads = dict.fromkeys(name for piece in (tree.right, *tree.guards) for name in _names_in(piece.tree))
+    place = source.place.moved(source.text, tree.left.offset(target))
+    return Outline(target.id, tuple(map(_names_in, subscripts)), tuple(reads), place)
+
+
+def _names_in(tree: ast.expr) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(node.id for node in ast.walk(tree) if isinstance(node, ast.Name)))
 
 
 def _source(text: str, place: Place | str) -> Source:

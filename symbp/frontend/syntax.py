@@ -18,10 +18,11 @@ from itertools import pairwise
 
 from symbp.errors import SpecError
 
-#: Characters, tokens, open brackets, signs in a row and digits of a number that one equation may have.
+#: Characters, tokens, open brackets, powers, signs in a row and digits of a number that one equation may have.
 MAX_LENGTH = 10_000
-MAX_TOKENS = 2_000
+MAX_TOKENS = 4_000
 MAX_DEPTH = 50
+MAX_POWERS = 200
 MAX_SIGNS = 8
 MAX_DIGITS = 40
 MAX_NAME = 100
@@ -90,8 +91,11 @@ class Piece:
 
     def text_of(self, node: ast.AST) -> str:
         """The node as the user wrote it."""
-        stop = self.start + getattr(node, "end_col_offset", 1) - 1
-        return shorten(" ".join(self.source.text[self.offset(node) : stop].split()))
+        return self.text_between(node, node)
+
+    def text_between(self, first: ast.AST, last: ast.AST) -> str:
+        stop = self.start + getattr(last, "end_col_offset", 1) - 1
+        return shorten(" ".join(self.source.text[self.offset(first) : stop].split()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,6 +314,9 @@ def _check_brackets(source: Source, tokens: Sequence[Token]) -> None:
 
 def _check_order(source: Source, tokens: Sequence[Token]) -> None:
     """Refuse runs of signs, starred values and two values side by side, whose parser messages would say little."""
+    powers = [token for token in tokens if token.text == "**"]
+    if len(powers) > MAX_POWERS:  # they nest to the right, one level each
+        raise source.error(powers[MAX_POWERS].start, f"an equation has at most {MAX_POWERS} powers")
     signs = 0
     for before, token in pairwise([Token("sign", "(", 0), *tokens]):
         starts_value = token.kind != "sign" or token.text in _CLOSING

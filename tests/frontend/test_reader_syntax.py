@@ -77,8 +77,8 @@ def test_what_is_not_an_equation_is_refused_at_its_place(text: str, message: str
 
 
 def test_long_sums_and_towers_of_powers_are_parsed_without_recursion_trouble() -> None:
-    assert parse_equation(Source(f"z = {' + '.join(['a'] * 900)}", PLACE))
-    assert "at most 2,000 words and signs, found 2,403" in refusal(f"z = {'+'.join(['a'] * 1201)}")
+    assert parse_equation(Source(f"z = {' + '.join(['a'] * 1900)}", PLACE))
+    assert "at most 4,000 words and signs, found 4,403" in refusal(f"z = {'+'.join(['a'] * 2201)}")
     assert "at most 10,000 characters" in refusal(f"z = {' ' * 10_000}a")
 
 
