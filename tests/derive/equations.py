@@ -96,7 +96,8 @@ class Equations:
         subscripts = tuple(map(Affine.of, free if at is None else at))
         extents = tuple(self.extents[i] for i in free) if shape is None else tuple(map(Affine.of, shape))
         if name not in self.tensors:
-            self.tensors[name] = Tensor(name, extents, role, tuple(i.name for i in free))
+            axes = tuple(i.name for i in free) if len(free) == len(extents) else ()
+            self.tensors[name] = Tensor(name, extents, role, axes)
         self.statements.append(
             Statement(
                 name,
