@@ -1,0 +1,318 @@
+"""Which elements equations write and read: shapes of defined tensors, gaps, and bounds of every subscript.
+
+A subscript that is out of range for some index is refused; one whose bound depends on run-time sizes becomes a
+requirement that the generated module checks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+from symbp.errors import ShapeError, SpecError
+from symbp.ir import Affine, Domain, Index, NonNegative, Program, Range, Read, Statement, Tensor, Zero, fresh_index
+from symbp.ir.bounds import is_nonnegative, lower_bound, upper_bound
+from symbp.ir.statement import Guard
+
+
+@dataclass(frozen=True)
+class Written:
+    """What one equation writes: subscripts over a box, before the tensor's axes are shifted to begin at 0."""
+
+    subscripts: tuple[Affine, ...]
+    domain: Domain
+    place: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The stored shape of a defined tensor, and what is added to each subscript so that the axis begins at 0."""
+
+    shape: tuple[Affine, ...]
+    offsets: tuple[int, ...]
+
+
+def infer_layout(name: str, declared: Sequence[Affine], written: Sequence[Written]) -> Layout:
+    """The smallest box that holds everything the equations write.
+
+    An axis keeps its declared extent if everything fits in it; it grows for ``h[b, t + 1, k]`` and begins below 0 for
+    ``h[b, -1, k]``.
+    """
+    shape: list[Affine] = []
+    offsets: list[int] = []
+    for position, extent in enumerate(declared):
+        offset = 0
+        stop = extent
+        fits = True
+        for w in written:
+            value = w.subscripts[position]
+            low, high = lower_bound(value, w.domain.ranges), upper_bound(value, w.domain.ranges)
+            if low is None or high is None:
+                raise ShapeError(f"cannot tell which elements {w.text} writes on axis {position}", place=w.place)
+            if not is_nonnegative(low) and not provable(value, w.domain):
+                if not low.is_constant:
+                    raise ShapeError(
+                        f"{w.text} writes axis {position} of '{name}' from {low} on, expected a start known now",
+                        place=w.place,
+                    )
+                offset = max(offset, -int(low))
+            fits &= provable(extent - 1 - value, w.domain)
+        if not fits:
+            highs = [upper_bound(w.subscripts[position], w.domain.ranges) for w in written]
+            stop = _largest([h + 1 for h in highs if h is not None], name, written[0].place)
+        shape.append(stop + offset)
+        offsets.append(offset)
+    return Layout(tuple(shape), tuple(offsets))
+
+
+def _largest(stops: list[Affine], name: str, place: str) -> Affine:
+    best = stops[0]
+    for stop in stops[1:]:
+        if is_nonnegative(stop - best):
+            best = stop
+        elif not is_nonnegative(best - stop):
+            raise ShapeError(
+                f"the equations of '{name}' write up to {best} and up to {stop}, which cannot be compared", place=place
+            )
+    return best
+
+
+def provable(value: Affine, domain: Domain) -> bool:
+    """True if ``value >= 0`` follows from the box and at most two of the guards."""
+    if _bounded_below(value, domain.ranges):
+        return True
+    forms: list[Affine] = []
+    for guard in domain.guards:
+        if isinstance(guard, NonNegative):
+            forms.append(guard.value)
+        elif isinstance(guard, Zero):
+            forms += [guard.value, -guard.value]
+    return any(
+        _bounded_below(value - sum(chosen, Affine.of(0)), domain.ranges)
+        for number in (1, 2)
+        for chosen in combinations(forms, number)
+    )
+
+
+def _bounded_below(value: Affine, ranges: Iterable[Range]) -> bool:
+    bound = lower_bound(value, ranges)
+    return bound is not None and is_nonnegative(bound)
+
+
+def check_reads(statement: Statement, program: Program) -> tuple[Affine, ...]:
+    """Refuse subscripts that leave their axis. Returns what must be >= 0 at run time for the rest to be right."""
+    place = statement.origin.place or None
+    needed: dict[Affine, None] = {}
+    for read in (statement.target, *statement.reads):
+        needed.update(dict.fromkeys(check_read(read, statement.domain, program, place)))
+    return tuple(needed)
+
+
+def check_read(read: Read, domain: Domain, program: Program, place: str | None) -> tuple[Affine, ...]:
+    needed: list[Affine] = []
+    tensor = program.tensor(read.tensor)
+    for position, (subscript, extent) in enumerate(zip(read.subscripts, tensor.shape, strict=True)):
+        value, ranges = _elements_as_indices(subscript, domain.ranges, program, place)
+        guards = tuple(_guard_elements_as_indices(g, ranges, subscript, value) for g in domain.guards)
+        box = Domain(ranges, guards)
+        for slack, side in ((value, "lower"), (extent - 1 - value, "upper")):
+            if provable(slack, box):
+                continue
+            bound = lower_bound(slack, ranges)
+            if bound is None or is_nonnegative(-bound - 1):
+                raise _out_of_range(read, position, tensor, subscript, value, ranges, side, place)
+            needed.append(bound)
+    return tuple(needed)
+
+
+def _elements_as_indices(
+    subscript: Affine, ranges: tuple[Range, ...], program: Program, place: str | None
+) -> tuple[Affine, tuple[Range, ...]]:
+    """A data-dependent subscript as one over a box: an element of integers below k is an index in [0, k)."""
+    added: list[Range] = []
+
+    def as_index(read: Read) -> Affine:
+        below = program.tensor(read.tensor).below
+        if below is None:
+            raise ShapeError(
+                f"{read} is used as a subscript, but nothing says below what its values stay",
+                place=place,
+                remedy=f"declare '{read.tensor}' with dtype='int' and below=",
+            )
+        index = fresh_index(f"~{read}", [r.index for r in added])
+        added.append(Range(index, Affine.of(0), below))
+        return Affine.of(index)
+
+    value = subscript.map_reads(as_index) if subscript.reads() else subscript
+    return value, (*ranges, *added)
+
+
+def _guard_elements_as_indices(guard: Guard, ranges: tuple[Range, ...], subscript: Affine, value: Affine) -> Guard:
+    """The same replacement in a guard that speaks of the same elements (``tok[b] < 5``)."""
+    if not isinstance(guard, NonNegative | Zero) or not guard.value.reads():
+        return guard
+    known = {r.index.name: r.index for r in ranges}
+
+    def as_index(read: Read) -> Affine:
+        index = known.get(f"~{read}")
+        return Affine.of(index) if index is not None else Affine.of(read)
+
+    return replace(guard, value=guard.value.map_reads(as_index))
+
+
+def _out_of_range(
+    read: Read,
+    position: int,
+    tensor: Tensor,
+    subscript: Affine,
+    value: Affine,
+    ranges: tuple[Range, ...],
+    side: str,
+    place: str | None,
+) -> ShapeError:
+    low, high = lower_bound(value, ranges), upper_bound(value, ranges)
+    extent = tensor.shape[position]
+    reach = f"from {low}" if side == "lower" else f"up to {high}"
+    if (low if side == "lower" else high) is None:
+        reach = "over a range that cannot be told"
+    named = f" ({tensor.axes[position]})" if position < len(tensor.axes) else ""
+    single = value.is_constant
+    what = f"index {value} of axis {position}{named}" if single else f"subscript {subscript} of axis {position}{named}"
+    found = "is out of range" if single else f"runs {reach}"
+    return ShapeError(
+        f"{read}: {what} of '{tensor.name}' {found}, but its extent is {extent}",
+        place=place,
+        remedy=None if single else "shift the index, or restrict the equation with where",
+    )
+
+
+def check_written(name: str, layout: Layout, written: Sequence[Written], statements: Sequence[Statement]) -> None:
+    """Refuse reads of elements that no equation writes: a recurrence without an initial value.
+
+    Looks at axes along which the equations differ or leave a gap. Strided and guarded equations leave zeros between
+    the elements they write, on purpose.
+    """
+    if len(layout.shape) == 0:
+        return
+    for position, extent in enumerate(layout.shape):
+        spans = _spans(position, layout, written)
+        if spans is None:
+            continue
+        gaps = _gaps(spans, extent)
+        if not gaps:
+            continue
+        for statement in statements:
+            for read in statement.reads:
+                if read.tensor == name:
+                    _check_covered(read, position, spans, layout, statement)
+
+
+Span = tuple[Affine, Affine]
+
+
+def _spans(position: int, layout: Layout, written: Sequence[Written]) -> list[Span] | None:
+    """The stored intervals [first, last] that the equations write along one axis, joined where they meet."""
+    spans: list[Span] = []
+    for w in written:
+        value = w.subscripts[position] + layout.offsets[position]
+        indices = value.plain_indices()
+        if any(c is None or c not in (Affine.of(1), Affine.of(-1)) for c in map(value.coefficient, indices)):
+            return None
+        if any(isinstance(g, NonNegative | Zero) and set(g.value.indices()) & set(indices) for g in w.domain.guards):
+            return None
+        low, high = lower_bound(value, w.domain.ranges), upper_bound(value, w.domain.ranges)
+        if low is None or high is None:
+            return None
+        if (low, high) not in spans:
+            spans.append((low, high))
+    merged = True
+    while merged:
+        merged = False
+        for one, other in combinations(spans, 2):
+            for (a, b), (c, d) in ((one, other), (other, one)):
+                if is_nonnegative(c - a) and is_nonnegative(b + 1 - c):
+                    last = d if is_nonnegative(d - b) else b
+                    spans = [s for s in spans if s not in (one, other)] + [(a, last)]
+                    merged = True
+                    break
+            if merged:
+                break
+    return spans
+
+
+def _gaps(spans: list[Span], extent: Affine) -> bool:
+    return not any(is_nonnegative(-low) and is_nonnegative(high + 1 - extent) for low, high in spans)
+
+
+def _check_covered(read: Read, position: int, spans: list[Span], layout: Layout, statement: Statement) -> None:
+    value = read.subscripts[position]
+    if value.reads() or any(
+        provable(value - low, statement.domain) and provable(high - value, statement.domain) for low, high in spans
+    ):
+        return
+    offset = layout.offsets[position]
+    first = lower_bound(value, statement.domain.ranges)
+    shown = Read(read.tensor, tuple(s - o for s, o in zip(read.subscripts, layout.offsets, strict=True)))
+    starts = ", ".join(str(low - offset) for low, _ in spans)
+    missing = tuple(
+        (first - offset if first is not None else s - o) if k == position else s - o
+        for k, (s, o) in enumerate(zip(read.subscripts, layout.offsets, strict=True))
+    )
+    at = Read(read.tensor, missing)
+    if statement.tensor == read.tensor:
+        raise SpecError(
+            f"the recurrence of '{read.tensor}' has no initial value: {shown} is read at {at}, "
+            f"but its equations begin at {starts}",
+            place=statement.origin.place or None,
+            remedy=f"add an equation for {at}",
+        )
+    raise SpecError(
+        f"{shown} reads elements of '{read.tensor}' that no equation defines, such as {at}",
+        place=statement.origin.place or None,
+        remedy=f"add an equation for {at}, or restrict this one with where",
+    )
+
+
+def check_injective(name: str, written: Written) -> None:
+    """Refuse a left side on which two values of its indices name one element: ``y[i + j] = ..``."""
+    pending = list(written.subscripts)
+    known: set[Index] = set()
+    for value in pending:
+        if value.hidden_indices() or value.reads():
+            raise ShapeError(
+                f"the left side {written.text} has a subscript {value}, expected sums of indices",
+                place=written.place,
+                remedy="write the equation for the element that is defined, and compute its source on the right",
+            )
+    progress = True
+    while progress and pending:
+        progress = False
+        for value in pending:
+            unknown = [i for i in value.plain_indices() if i not in known]
+            if len(unknown) <= 1 or _is_mixed_radix(value, unknown, written.domain):
+                known.update(unknown)
+                pending.remove(value)
+                progress = True
+                break
+    if pending:
+        raise ShapeError(
+            f"the left side {written.text} names one element for several values of its indices",
+            place=written.place,
+            remedy="write the sum on the right: sum(.., i)",
+        )
+
+
+def _is_mixed_radix(value: Affine, unknown: list[Index], domain: Domain) -> bool:
+    """``h*E + e`` with ``0 <= e < E``: digits of one number."""
+    factors = [(i, value.coefficient(i)) for i in unknown]
+    if any(c is None or not is_nonnegative(c - 1) for _, c in factors):
+        return False
+    digits = sorted(((i, c) for i, c in factors if c is not None), key=lambda d: str(d[1]))
+    for i, c in digits:
+        others = [d for j, d in digits if j != i]
+        reach = c * domain.range_of(i).extent
+        if not any(is_nonnegative(d - reach) for d in others) and not all(is_nonnegative(c - d) for d in others):
+            return False
+    return True
