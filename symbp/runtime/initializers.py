@@ -36,7 +36,7 @@ class Initializer:
     kinds: ``zeros``; ``ones``; ``constant(value)``; ``normal(std)``; ``uniform(low, high)``;
     ``glorot_uniform``, ``glorot_normal`` (Glorot and Bengio 2010: variance 2/(fan_in + fan_out));
     ``he_uniform``, ``he_normal`` (He et al. 2015: 2/fan_in); ``lecun_uniform``, ``lecun_normal`` (LeCun et al. 1998:
-    1/fan_in), also ``lecun``; ``orthogonal(gain)`` (Saxe et al. 2014: orthonormal rows or columns times the gain).
+    1/fan_in); ``orthogonal(gain)`` (Saxe et al. 2014: orthonormal rows or columns times the gain).
 
     Raises SpecError for an unknown kind or a wrong number of arguments.
     """
@@ -142,7 +142,6 @@ _KINDS: dict[str, tuple[int, int, Draw]] = {
     "glorot_normal": (0, 0, _scaled_normal(_glorot)),
     "he_uniform": (0, 0, _scaled_uniform(_he)),
     "he_normal": (0, 0, _scaled_normal(_he)),
-    "lecun": (0, 0, _scaled_normal(_lecun)),
     "lecun_normal": (0, 0, _scaled_normal(_lecun)),
     "lecun_uniform": (0, 0, _scaled_uniform(_lecun)),
     "orthogonal": (0, 1, _orthogonal),
