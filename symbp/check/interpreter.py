@@ -4,12 +4,14 @@
 
 Every statement is evaluated on the full grid of its indices, where guards hold; statements follow `ir.order`, scans
 step by step. It is stricter than generated code: an element read outside its tensor, where the guards (and the branch
-of a `select`) say it is needed, is an error, and so is an element that two equations with ``=`` define.
+of a `select`) say it is needed, is an error; so are an element that two equations with ``=`` define and one that is
+read before it is complete.
 """
 
 from __future__ import annotations
 
 import operator
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import reduce
@@ -90,10 +92,13 @@ class Interpreter:
         self.program = verify(program)
         self.dtype = np.dtype(dtype)
         self.steps = order(program)
+        writes = Counter(s.tensor for s in program.statements)
+        in_scans = {name for step in self.steps if isinstance(step, Scan) for name in step.tensors}
+        self.watched = frozenset(name for name in writes if writes[name] > 1 or name in in_scans)
 
     def run(self, sizes: Mapping[str, int], feed: Mapping[str, Any]) -> dict[str, Array]:
-        run = _Run(self.program, self.dtype, dict(sizes), {}, {})
-        run.allocate(feed)
+        run = _Run(self.program, self.dtype, dict(sizes), {}, {}, {})
+        run.allocate(feed, self.watched)
         with np.errstate(all="ignore"):
             for step in self.steps:
                 if isinstance(step, Scan):
@@ -121,11 +126,12 @@ class _Run:
     sizes: dict[str, int]
     arrays: dict[str, Array]
     defined: dict[str, Array]  # how often each element was written by an equation with "="
+    used: dict[str, Array]  # which elements were read, for tensors written more than once: none may change after
 
     def size_value(self, value: Affine) -> int:
         return int(_Grid(self, {}).affine(value, None))
 
-    def allocate(self, feed: Mapping[str, Any]) -> None:
+    def allocate(self, feed: Mapping[str, Any], watched: frozenset[str]) -> None:
         for size in self.program.sizes():
             if self.sizes.get(size.name, 0) < 1:
                 raise DataError(f"size '{size.name}' is {self.sizes.get(size.name, 'not given')}, not at least 1")
@@ -143,6 +149,8 @@ class _Run:
             else:
                 self.arrays[tensor.name] = np.zeros(shape, kind)
                 self.defined[tensor.name] = np.zeros(shape, np.int8)
+                if tensor.name in watched:
+                    self.used[tensor.name] = np.zeros(shape, bool)
 
     def execute(self, statement: Statement, fixed: dict[Index, int]) -> None:
         """Run one statement over its domain, with some of its free indices fixed."""
@@ -192,12 +200,15 @@ class _Run:
                     f" extent {target.shape[axis]}, in: {statement_text(statement)}"
                 )
             places.append(position)
+        used = self.used.get(statement.tensor)
+        if used is not None and (used if statement.subscripts else used.reshape(1))[tuple(places)].any():
+            raise InterpretationError(f"{statement.target} is read before it is complete: {statement_text(statement)}")
         taken = values[where].astype(target.dtype)
         if statement.accumulate:
             np.add.at(target, tuple(places), taken)
             return
         np.add.at(count, tuple(places), 1)
-        if (count > 1).any():
+        if (count[tuple(places)] > 1).any():
             raise InterpretationError(
                 f"an element of '{statement.tensor}' is defined twice: {statement_text(statement)}"
             )
@@ -283,6 +294,13 @@ class _Grid:
                     f"{read} is read at {subscript} = {worst}, outside its extent {extent},{where}"
                 )
             places.append(np.clip(position, 0, extent - 1))
+        used = self.run.used.get(read.tensor)
+        if used is not None:
+            if mask is None or mask.all():
+                used[tuple(places)] = True
+            else:
+                *spread, needed = np.broadcast_arrays(*places, mask)
+                used[tuple(p[needed] for p in spread)] = True
         return np.asarray(array[tuple(places)])
 
     def guard(self, guard: Guard, mask: Array) -> Array:

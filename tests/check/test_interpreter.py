@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from symbp.ir import (
     mod,
 )
 from symbp.ir import functions as fn
+from symbp.ir.order import Scan
 from tests.derive.equations import Equations
 
 EXTENTS = [1, 2, 7, 13]
@@ -344,6 +346,22 @@ def test_a_write_outside_is_an_error() -> None:
     eq.let("y", (i,), 1, at=(i + 1,), shape=(3,))
     with pytest.raises(InterpretationError, match=r"y\[i \+ 1\] is written at i \+ 1 = 1 .. 3, outside its extent 3"):
         interpret(eq.program(), {}, {})
+
+
+def test_an_order_that_reads_too_early_is_found() -> None:
+    """The last turn of a scan, run first, must not go unnoticed."""
+    eq = Equations()
+    t = eq.axis("t", "n")
+    h = eq.let("h", (), 1, at=(0,), shape=(N + 1,))
+    z = eq.let("z", (t,), h[t] * 2)
+    eq.let("h", (t,), fn.tanh(z[t]), at=(t + 1,))
+    interpreter = Interpreter(eq.program())
+    scan = interpreter.steps[1]
+    assert isinstance(scan, Scan)
+    interpreter.run({"n": 7}, {})
+    interpreter.steps = (interpreter.steps[0], replace(scan, turns=scan.turns[::-1]))
+    with pytest.raises(InterpretationError, match=r"z\[t\] is read before it is complete"):
+        interpreter.run({"n": 7}, {})
 
 
 def test_integers_are_exact() -> None:
