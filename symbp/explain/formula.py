@@ -1,0 +1,161 @@
+"""One displayed equation per statement; values that only one equation reads are written out where they are read.
+
+Splitting ``z = sum x W + c`` into a sum and an addition is a need of the compiler, not of the reader: here the sum goes
+back in its place.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from symbp.explain.notation import (
+    Element,
+    IndexName,
+    Node,
+    Span,
+    affine_node,
+    body_node,
+    element,
+    guard_node,
+    operand_node,
+    reduced,
+)
+from symbp.ir import ZERO, Affine, Body, Guard, Index, Program, Range, Read, Reduction, Role, Statement
+from symbp.ir.body import Operand, slot
+from symbp.ir.statement import guard_indices
+
+
+@dataclass(frozen=True)
+class Formula:
+    """``left (= | +=) right``, where the conditions hold.
+
+    `adds` is true where other equations contribute to the same tensor; a tensor written by one equation alone is shown
+    with ``=``, because it starts from zero. `shape` is that of the whole tensor on the left.
+    """
+
+    left: Element
+    right: Node
+    adds: bool
+    conditions: tuple[Node, ...]
+    shape: tuple[Node, ...]
+    statement: Statement
+
+
+def formulas(program: Program, statements: Iterable[Statement], written_out: Mapping[str, Statement]) -> list[Formula]:
+    """One formula for each statement, except those that are written out in others."""
+    return [_formula(program, s, written_out) for s in statements if s.tensor not in written_out]
+
+
+def _formula(program: Program, statement: Statement, written_out: Mapping[str, Statement]) -> Formula:
+    inside, outside = _split_conditions(program, statement)
+    body = _written_out_body(program, statement.body, statement.indices, written_out)
+    return Formula(
+        left=element(statement.target),
+        right=reduced(statement.reduction, statement.reduced, inside, body),
+        adds=statement.accumulate and len(program.definitions(statement.tensor)) > 1,
+        conditions=outside,
+        shape=tuple(map(affine_node, program.tensor(statement.tensor).shape)),
+        statement=statement,
+    )
+
+
+def temporaries(program: Program) -> dict[str, Statement]:
+    """Tensors that no one declared and that one equation reads once: name to definition.
+
+    A tensor was declared if the user's (or the layer's) own line begins with its name; what has no such line stays. So
+    does what has an adjoint: the reader must find the z of which z_bar is the derivative. Written out, the value must
+    mean the same: a full definition, and no guard that would get lost.
+    """
+    found: dict[str, Statement] = {}
+    differentiated = {t.primal for t in program.tensors}
+    for tensor in program.tensors:
+        statement = program.definition(tensor.name)
+        if statement is None or tensor.role is not Role.ACTIVATION:
+            continue
+        if tensor.name in program.outputs or tensor.name in differentiated:
+            continue
+        if _is_declared(statement) or not _covers(program, statement) or not _can_move(statement):
+            continue
+        readers = program.readers(tensor.name)
+        if len(readers) == 1 and _reads_once(readers[0], tensor.name) and readers[0].tensor != tensor.name:
+            found[tensor.name] = statement
+    return found
+
+
+def _is_declared(statement: Statement) -> bool:
+    name = re.match(r"\s*([A-Za-z_]\w*)", statement.origin.equation)
+    return name is None or name[1] == statement.tensor
+
+
+def _covers(program: Program, statement: Statement) -> bool:
+    """True if the one equation defines every element, each at its own plain indices."""
+    shape = program.tensor(statement.tensor).shape
+    indices = [s.as_index() for s in statement.subscripts]
+    if None in indices or len(set(indices)) < len(indices):
+        return False
+    ranges = [statement.domain.range_of(i) for i in indices if i is not None]
+    return all(r.lower == ZERO and r.stop == extent for r, extent in zip(ranges, shape, strict=True))
+
+
+def _can_move(statement: Statement) -> bool:
+    """Guards vanish into a sum (an empty sum is 0, as an unwritten element is); other forms must have none."""
+    return not statement.guards or statement.reduction is Reduction.SUM
+
+
+def _reads_once(statement: Statement, name: str) -> bool:
+    places = [k for k, o in enumerate(statement.body.operands) if isinstance(o, Read) and o.tensor == name]
+    everywhere = [r for r in statement.reads if r.tensor == name]
+    return len(places) == len(everywhere) == 1 and statement.body.expr.count(slot(places[0])) == 1
+
+
+def _written_out_body(
+    program: Program, body: Body, taken: tuple[Index, ...], written_out: Mapping[str, Statement]
+) -> Node:
+    def operand(value: Operand) -> Node:
+        if not isinstance(value, Read) or value.tensor not in written_out:
+            return operand_node(value)
+        statement = written_out[value.tensor]
+        # Only the reduced indices stay; the free ones become the subscripts that are read.
+        clash = {i: i for i in (*taken, *(j for s in value.subscripts for j in s.indices()))}
+        statement = statement.rename_apart(clash)
+        mapping = {
+            i: s for left, s in zip(statement.subscripts, value.subscripts, strict=True) if (i := left.as_index())
+        }
+        inside, outside = _split_conditions(program, statement, mapping)
+        inner = _written_out_body(
+            program, statement.body.substitute(mapping), (*clash, *statement.reduced), written_out
+        )
+        return reduced(statement.reduction, statement.reduced, (*inside, *outside), inner)
+
+    return body_node(body, operand)
+
+
+def _split_conditions(
+    program: Program, statement: Statement, mapping: Mapping[Index, Affine] | None = None
+) -> tuple[tuple[Node, ...], tuple[Node, ...]]:
+    """What stands below the reduction sign (it limits a reduced index), and what limits the whole equation."""
+    inside: list[Node] = []
+    outside: list[Node] = []
+    for span in statement.domain.ranges:
+        if not _is_whole_axis(program, statement, span):
+            node = Span(IndexName(span.index.name), affine_node(span.lower), affine_node(span.stop - 1))
+            if span.index in statement.reduced:
+                inside.append(node)
+            elif mapping is None:
+                outside.append(node)
+    for guard in statement.guards:
+        below = any(i in statement.reduced for i in guard_indices(guard))
+        shown: Guard = guard.substitute(mapping) if mapping else guard
+        (inside if below else outside).append(guard_node(shown))
+    return tuple(inside), tuple(outside)
+
+
+def _is_whole_axis(program: Program, statement: Statement, span: Range) -> bool:
+    """True if some axis that the index runs over, by itself, is exactly as long as the range: it need not be shown."""
+    for read in (statement.target, *statement.reads):
+        for subscript, extent in zip(read.subscripts, program.tensor(read.tensor).shape, strict=True):
+            if subscript.as_index() == span.index and span.lower == ZERO and span.stop == extent:
+                return True
+    return False

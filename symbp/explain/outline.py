@@ -1,0 +1,255 @@
+"""What is told, in which order: declarations, the model, then the derivatives grouped by the weights they belong to.
+
+The order is the one in which backpropagation is taught: from the loss towards the inputs; each section brings the
+adjoints that are new, then the gradients that they give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from symbp.errors import SpecError, did_you_mean
+from symbp.explain.formula import Formula, formulas, temporaries
+from symbp.explain.notation import IndexName, Span, affine_node
+from symbp.ir import Program, Role, Statement, Tensor
+from symbp.ir.derivation import Derivation
+from symbp.ir.order import Scan, order
+
+
+@dataclass(frozen=True)
+class Section:
+    """Equations under one heading. `steps` tells, first and last, over what a recurrence among them runs."""
+
+    title: str
+    formulas: tuple[Formula, ...]
+    steps: tuple[Span, ...] = ()
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """``model``, ``forward``, ``backward`` or ``update``, with its sections."""
+
+    kind: str
+    title: str
+    sections: tuple[Section, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Outline:
+    """All that a report shows. `programs` hold every tensor that a formula mentions."""
+
+    name: str
+    loss: str
+    programs: tuple[Program, ...]
+    given: tuple[Tensor, ...]
+    chapters: tuple[Chapter, ...]
+    gradients: tuple[tuple[str, str], ...] = ()
+    deltas: tuple[str, ...] = ()
+
+    @property
+    def formulas(self) -> tuple[Formula, ...]:
+        return tuple(f for c in self.chapters for s in c.sections for f in s.formulas)
+
+
+def outline(
+    subject: Derivation | Program,
+    *,
+    wrt: Sequence[str] | None = None,
+    declared: Program | None = None,
+    update: Program | None = None,
+) -> Outline:
+    """The outline of a derivation (or of a program alone).
+
+    `wrt` keeps only what the gradients of these tensors need; `declared` is the model as the user wrote it, shown first
+    where it differs from what is computed; `update` holds the optimizer's equations.
+    Raises SpecError if `wrt` names something that has no gradient.
+    """
+    derivation = subject if isinstance(subject, Derivation) else Derivation(subject, subject, ())
+    derivation = _restrict(derivation, wrt)
+    program = derivation.program
+    chapters = [*_model_chapters(derivation, declared), *_backward(derivation)]
+    programs = [program, *([declared] if declared else []), *([update] if update else [])]
+    if update is not None:
+        shown = formulas(update, in_order(update.statements), temporaries(update))
+        note = f"One step of {update.name}, for every weight i at once."
+        chapters.append(Chapter("update", "Update", (Section("", tuple(shown)),), note))
+    used = {name for s in program.statements for name in s.tensors_read}
+    given = tuple(t for t in program.tensors if t.is_given and t.name in used)
+    return Outline(
+        program.name,
+        program.loss,
+        tuple(programs),
+        given,
+        tuple(chapters),
+        derivation.gradients,
+        _deltas(derivation),
+    )
+
+
+def _restrict(derivation: Derivation, wrt: Sequence[str] | None) -> Derivation:
+    if wrt is None:
+        return derivation
+    known = dict(derivation.gradients)
+    for name in wrt:
+        if name not in known:
+            raise SpecError(
+                f"'{name}' has no gradient in model '{derivation.program.name}'", remedy=_offer(name, known)
+            )
+    gradients = tuple((name, bar) for name, bar in derivation.gradients if name in wrt)
+    wanted = [bar for _, bar in gradients] + ([derivation.program.loss] if derivation.program.loss else [])
+    program = derivation.program.keep_live(wanted)
+    kept = {s.tensor for s in program.statements}
+    primal = derivation.primal.with_statements(s for s in derivation.primal.statements if s.tensor in kept)
+    return Derivation(program, primal, gradients)
+
+
+def _offer(name: str, known: dict[str, str]) -> str:
+    return did_you_mean(name, known) or f"it has gradients of {', '.join(sorted(known)[:12])}, .."
+
+
+def _model_chapters(derivation: Derivation, declared: Program | None) -> list[Chapter]:
+    """The model as declared, and the forward pass as computed where that is not the same."""
+    program = derivation.program
+    backward = set(derivation.backward)
+    primal = tuple(s for s in program.statements if s not in backward)
+    # What is read once is counted over the whole program: a value that the backward pass reuses keeps its name.
+    computed = _by_layer(program, formulas(program, in_order(primal), temporaries(program)))
+    if declared is None:
+        return [Chapter("forward", "Forward pass" if derivation.gradients else "Equations", computed)]
+    kept = declared.keep_live([declared.loss] if declared.loss and derivation.gradients else list(declared.outputs))
+    written = _by_layer(kept, formulas(kept, in_order(kept.statements), temporaries(kept)))
+    model = Chapter("model", "The model", written)
+    if _same(written, computed):
+        return [model]
+    note = "The same model in the form that is computed: safe from overflow, with every value named that is used again."
+    return [model, Chapter("forward", "Forward pass", computed, note)]
+
+
+def _same(one: tuple[Section, ...], other: tuple[Section, ...]) -> bool:
+    def content(sections: tuple[Section, ...]) -> list[object]:
+        return [(f.left, f.right, f.conditions) for s in sections for f in s.formulas]
+
+    return content(one) == content(other)
+
+
+def _by_layer(program: Program, shown: Sequence[Formula]) -> tuple[Section, ...]:
+    """One section for each run of equations of one layer."""
+    runs: list[tuple[str, list[Formula]]] = []
+    for formula in shown:
+        layer = formula.statement.origin.layer
+        if not runs or runs[-1][0] != layer:
+            runs.append((layer, []))
+        runs[-1][1].append(formula)
+    layered = any(layer for layer, _ in runs)
+    return tuple(_section(program, layer or (_untitled(program, g) if layered else ""), g) for layer, g in runs)
+
+
+def _untitled(program: Program, group: list[Formula]) -> str:
+    return "loss" if any(f.statement.tensor == program.loss for f in group) else "model"
+
+
+def _section(program: Program, title: str, shown: list[Formula]) -> Section:
+    tensors = {f.statement.tensor for f in shown}
+    steps = []
+    for step in order(program):
+        if isinstance(step, Scan) and not tensors.isdisjoint(step.tensors):
+            ends = (step.start, step.stop - 1) if step.direction > 0 else (step.stop - 1, step.start)
+            steps.append(Span(IndexName(step.index.name), affine_node(ends[0]), affine_node(ends[1])))
+    return Section(title, tuple(shown), tuple(steps))
+
+
+def _backward(derivation: Derivation) -> list[Chapter]:
+    """One section for each weight, or for the weights that need the same adjoints."""
+    program = derivation.program
+    backward = derivation.backward
+    if not backward:
+        return []
+    own = {s.tensor for s in backward}
+    needs = {bar: _needed(program, bar, own) for _, bar in derivation.gradients}
+    ordered = in_order(backward)
+    written_out = temporaries(program)
+    told: dict[str, None] = {}
+    sections: list[tuple[list[str], list[Formula]]] = []
+    left = dict(derivation.gradients)
+    while left:
+        # The weight nearest to what has been told comes next: it needs the fewest new adjoints.
+        name = min(left, key=lambda n: len(needs[left[n]].keys() - told.keys()))
+        bar = left.pop(name)
+        new = [t for t in needs[bar] if t not in told]
+        told.update(dict.fromkeys(new))
+        shown = formulas(program, [s for s in ordered if s.tensor in new], written_out)
+        if sections and new == [bar]:
+            sections[-1][0].append(name)
+            sections[-1][1].extend(shown)
+        else:
+            sections.append(([name], shown))
+    rest = formulas(program, [s for s in ordered if s.tensor not in told], written_out)
+    if rest:
+        sections.append(([], rest))
+    built = tuple(_section(program, _title(names, program), shown) for names, shown in sections)
+    return [Chapter("backward", "Backward pass", built)]
+
+
+def _needed(program: Program, bar: str, own: set[str]) -> dict[str, None]:
+    """The tensors of the backward pass that `bar` depends on, itself included."""
+    found: dict[str, None] = {bar: None}
+    pending = [bar]
+    while pending:
+        for statement in program.definitions(pending.pop()):
+            for name in statement.tensors_read:
+                if name in own and name not in found:
+                    found[name] = None
+                    pending.append(name)
+    return found
+
+
+def _title(names: list[str], program: Program) -> str:
+    layers = {s.origin.layer for n in names for s in program.readers(n) if s.origin.layer}
+    layer = f" (layer {layers.pop()})" if len(layers) == 1 else ""
+    return f"{', '.join(names)}{layer}" if names else "Other adjoints"
+
+
+def _deltas(derivation: Derivation) -> tuple[str, ...]:
+    """The adjoints that a weight's gradient is a sum over: what textbooks call delta."""
+    program = derivation.program
+    found: dict[str, None] = {}
+    for name, bar in derivation.gradients:
+        for statement in program.definitions(bar):
+            reads = [r.tensor for r in statement.body.reads]
+            if statement.reduced and program.tensor(name).role is Role.PARAMETER:
+                found.update(dict.fromkeys(r for r in reads if program.tensor(r).role is Role.ADJOINT))
+    return tuple(found)
+
+
+def in_order(statements: Sequence[Statement]) -> list[Statement]:
+    """The statements, each after what it reads where that is possible, else as they stand; a tensor's own together.
+
+    Within a recurrence no such order exists; there, what starts it comes first.
+    """
+    groups: dict[str, list[Statement]] = {}
+    for statement in statements:
+        groups.setdefault(statement.tensor, []).append(statement)
+    placed: list[Statement] = []
+    entered: dict[str, None] = {}
+
+    def enter(name: str) -> tuple[str, list[Statement], Iterator[str]]:
+        entered[name] = None
+        starts = [s for s in groups[name] if not any(r in groups for r in s.tensors_read)]
+        placed.extend(starts)
+        rest = [s for s in groups[name] if s not in starts]
+        return name, rest, iter([r for s in rest for r in s.tensors_read])
+
+    for first in groups:
+        # Depth first with a stack of our own: a deep network is a long chain.
+        stack = [] if first in entered else [enter(first)]
+        while stack:
+            _, rest, reads = stack[-1]
+            following = next((r for r in reads if r in groups and r not in entered), None)
+            if following is not None:
+                stack.append(enter(following))
+            else:
+                placed.extend(rest)
+                stack.pop()
+    return placed
