@@ -1,6 +1,6 @@
 """What is written, before how: the tree that the text, LaTeX and MathML writers share.
 
-Node  ::=  Number | Constant | IndexName | SizeName | Element
+Node  ::=  Number | Decimal | Constant | IndexName | SizeName | Element
         |  Total | Product | Quotient | Power | Call | Choice | Bracket | Relation | Logic
         |  Reduced                                         a sum, maximum or argmax with what it runs over
         |  Transposed | MatrixProduct | Ones                (matrix form only)
@@ -27,6 +27,14 @@ class Number:
     """A non-negative integer; signs are in `Total`, fractions in `Quotient`."""
 
     value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decimal:
+    """``digits * 10**exponent``, for what a user wrote as a decimal number: 0.9, 1e-8."""
+
+    digits: str
+    exponent: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +163,8 @@ class Ones:
 
 
 Node = (
-    Number | Constant | IndexName | SizeName | Element | Total | Product | Quotient | Power | Call | Choice | Bracket
-    | Relation | Logic | Span | Reduced | Transposed | MatrixProduct | Ones
+    Number | Decimal | Constant | IndexName | SizeName | Element | Total | Product | Quotient | Power | Call | Choice
+    | Bracket | Relation | Logic | Span | Reduced | Transposed | MatrixProduct | Ones
 )  # fmt: skip
 
 ONE = Number(1)
@@ -171,7 +179,7 @@ def binding(node: Node) -> int:
         return LOOSE
     if isinstance(node, Total | Reduced):
         return TERM
-    if isinstance(node, Product | Quotient | MatrixProduct):
+    if isinstance(node, Product | Quotient | MatrixProduct) or (isinstance(node, Decimal) and node.exponent):
         return FACTOR
     if isinstance(node, Power | Transposed):
         return BASE
@@ -296,10 +304,24 @@ def _choice(condition: Node, yes: Node, no: Node) -> Node:
 
 
 def _rational(value: sp.Rational) -> Node:
-    size: Node = Number(abs(int(value.p)))
-    if value.q != 1:
-        size = Quotient(size, Number(int(value.q)))
+    above, below = _coefficient(value)
+    size = above if below == ONE else Quotient(above, below)
     return negate(size) if value < 0 else size
+
+
+def _coefficient(value: sp.Rational) -> tuple[Node, Node]:
+    """Numerator and denominator of a number's size; what was written as a decimal is one: 9/10 is 0.9, 1/64 stays."""
+    p, q = abs(int(value.p)), int(value.q)
+    digits = len(str(q)) - 1
+    if q == 1 or q % 10 or (p == 1 and q != 10**digits) or 10**12 % q:
+        return Number(p), Number(q)
+    whole, part = divmod(p * (10**12 // q), 10**12)
+    decimals = f"{part:012d}".rstrip("0")
+    if whole == 0 and decimals.startswith("000"):
+        figures = decimals.lstrip("0")
+        mantissa = figures if len(figures) == 1 else f"{figures[0]}.{figures[1:]}"
+        return Decimal(mantissa, len(figures) - len(decimals) - 1), ONE
+    return Decimal(f"{whole}.{decimals}"), ONE
 
 
 def _total(expr: sp.Add, slots: dict[sp.Symbol, Node]) -> Node:
@@ -321,7 +343,7 @@ def _total(expr: sp.Add, slots: dict[sp.Symbol, Node]) -> Node:
 
 
 def _is_number(node: Node) -> bool:
-    return isinstance(node, Number) or (isinstance(node, Quotient) and _is_number(node.numerator))
+    return isinstance(node, Number | Decimal) or (isinstance(node, Quotient) and _is_number(node.numerator))
 
 
 def _is_reduced(node: Node) -> bool:
@@ -330,8 +352,8 @@ def _is_reduced(node: Node) -> bool:
 
 def _product(expr: sp.Mul, slots: dict[sp.Symbol, Node]) -> Node:
     coefficient, rest = expr.as_coeff_Mul()
-    above: list[Node] = [Number(abs(int(coefficient.p)))]
-    below: list[Node] = [Number(int(coefficient.q))]
+    numerator, denominator = _coefficient(coefficient)
+    above, below = [numerator], [denominator]
     for factor in sp.Mul.make_args(rest):
         base, exponent = factor.as_base_exp() if isinstance(factor, sp.Pow) else (factor, sp.S.One)
         if exponent.is_Rational and exponent < 0:

@@ -17,6 +17,7 @@ from symbp.explain.notation import (
     Call,
     Choice,
     Constant,
+    Decimal,
     Element,
     IndexName,
     Logic,
@@ -105,6 +106,10 @@ class LatexWriter:
         match node:
             case Number(value):
                 return str(value)
+            case Decimal("1", exponent) if exponent:
+                return f"10^{{{exponent}}}"
+            case Decimal(digits, exponent):
+                return rf"{digits} \cdot 10^{{{exponent}}}" if exponent else digits
             case Constant(name):
                 return _CONSTANTS.get(name, _head(name))
             case IndexName(name):

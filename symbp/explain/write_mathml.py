@@ -19,6 +19,7 @@ from symbp.explain.notation import (
     Call,
     Choice,
     Constant,
+    Decimal,
     Element,
     IndexName,
     Logic,
@@ -116,6 +117,11 @@ class MathmlWriter:
         match node:
             case Number(value):
                 return word("mn", str(value))
+            case Decimal("1", exponent) if exponent:
+                return tag("msup", word("mn", "10"), word("mn", f"−{-exponent}"))
+            case Decimal(digits, exponent):
+                power = tag("msup", word("mn", "10"), word("mn", f"−{-exponent}"))
+                return row(word("mn", digits), operator("·"), power) if exponent else word("mn", digits)
             case Constant(name):
                 return word("mi", _CONSTANTS.get(name, name))
             case IndexName(name) | SizeName(name):
@@ -183,7 +189,7 @@ class MathmlWriter:
         parts: list[Markup] = []
         for position, factor in enumerate(factors):
             if position:
-                parts.append(operator("·") if isinstance(factor, Number) else _THIN_SPACE)
+                parts.append(operator("·") if isinstance(factor, Number | Decimal) else _THIN_SPACE)
             loose = binding(factor) < FACTOR and not (position == len(factors) - 1 and isinstance(factor, Reduced))
             parts.append(_fenced(self._node(factor)) if loose else self._node(factor))
         return row(*parts)

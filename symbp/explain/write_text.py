@@ -14,6 +14,7 @@ from symbp.explain.notation import (
     Call,
     Choice,
     Constant,
+    Decimal,
     Element,
     IndexName,
     Logic,
@@ -44,6 +45,8 @@ def _text(node: Node) -> str:
     match node:
         case Number(value):
             return str(value)
+        case Decimal(digits, exponent):
+            return f"{digits}e{exponent}" if exponent else digits
         case Constant(name) | IndexName(name) | SizeName(name):
             return name
         case Element(tensor, subscripts):

@@ -92,9 +92,9 @@ def recurrent() -> Derivation:
     x, w, u = e.given("x", b, t, j), e.parameter("W", j, k), e.parameter("U", l, k)
     shape = (Affine.of(Size("n_batch")), steps + 1, 5)
     h = e.let("h", (b, k), 0, at=(b, 0, k), shape=shape)
-    e.let("x_sum", (b, t, k), x[b, t, j] * w[j, k], over=(j,))
-    e.let("h_sum", (b, t, k), h[b, t, l] * u[l, k], over=(l,))
-    a = e.let("a", (b, t, k), e.symbol(e_read("x_sum", b, t, k)) + e.symbol(e_read("h_sum", b, t, k)))
+    from_x = e.let("x_sum", (b, t, k), x[b, t, j] * w[j, k], over=(j,))
+    from_h = e.let("h_sum", (b, t, k), h[b, t, l] * u[l, k], over=(l,))
+    a = e.let("a", (b, t, k), from_x[b, t, k] + from_h[b, t, k])
     e.let("h", (b, t, k), tanh(a[b, t, k]), at=(b, t + 1, k))
     e.let("loss", (), h[b, steps, k] ** 2, over=(b, k), role=Role.LOSS)
     h_bar = e.let("h_bar", (b, k), 2 * h[b, steps, k], at=(b, steps, k), shape=shape, accumulate=True)
@@ -106,9 +106,3 @@ def recurrent() -> Derivation:
         ("x_sum", "h_sum"), ("a[b, t, k] = sum(x[b, t, j]*W[j, k], j) + sum(h[b, t, l]*U[l, k], l)", "")
     )
     return noted(derivation(e, 5, ("W", "U")), lines)
-
-
-def e_read(name: str, *subscripts: object) -> object:
-    from symbp.ir import Read
-
-    return Read(name, tuple(Affine.of(s) for s in subscripts))  # type: ignore[arg-type]
