@@ -191,6 +191,11 @@ def parse_expression(source: Source) -> Piece:
     return _parse(source, tokens)
 
 
+def is_equation(source: Source) -> bool:
+    """True if there is an ``=`` outside brackets, so that it is more than an expression."""
+    return any(depth == 0 and token.text == "=" for _, token, depth in _depths(read_tokens(source)))
+
+
 def split_equations(source: Source) -> Iterator[Source]:
     """One source per equation of a text that has one per line; ``#`` starts a comment.
 
