@@ -83,6 +83,8 @@ def check_inputs(
     of Numba, so that one compiled kernel serves all; kernels do not write to it. Where nothing needed converting it is
     the caller's own array.
 
+    A requirement on sizes that these inputs do not have is left to a call with the others.
+
     Raises ShapeError (rank, a fixed extent, sizes that disagree, a requirement) and DataError (dtype, values, empty).
     """
     if len(arrays) != len(inputs):
@@ -106,7 +108,8 @@ def check_inputs(
         elif declared.finite and not np.isfinite(array).all():
             _refuse_not_finite(declared, array)
     for requirement in requirements:
-        if not requirement.holds(sizes):
+        known = all(name in sizes for name, _ in requirement.terms)
+        if known and not requirement.holds(sizes):
             found = ", ".join(f"{name} = {sizes[name]}" for name, _ in requirement.terms)
             raise ShapeError(f"the model needs {requirement.text}, found {found}")
     return accepted, sizes

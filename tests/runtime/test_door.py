@@ -247,6 +247,7 @@ def test_requirements() -> None:
     check_inputs(inputs, (np.zeros(3),), np.float64, needs)
     with pytest.raises(ShapeError, match=re.escape("the model needs n_time >= 3, found n_time = 2")):
         check_inputs(inputs, (np.zeros(2),), np.float64, needs)
+    check_inputs(inputs, (np.zeros(2),), np.float64, (Requirement("n_batch >= 9", (("n_batch", 1),), -9),))
 
 
 def test_output_accepted() -> None:
