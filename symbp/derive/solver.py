@@ -129,9 +129,7 @@ class _System:
             elif form is _Form.REMAINDER:
                 self._invert_remainder(axis)
             elif form is _Form.ONE_HOT:
-                new = self._new_index(axis)
-                self.guards.append(Zero(new - self.subscripts[axis]))
-                self.subscripts[axis] = Affine.of(new)
+                self._make_one_hot(axis)
             # KNOWN and SCATTER subscripts are written as they are.
 
     # ---------------------------------------------------------------------------------------------- what an equation is
@@ -242,11 +240,10 @@ class _System:
         assert found is not None
         atom, index = found
         new = self._new_index(axis)
-        inner = self._fresh(index.name)
-        self.ranges[inner] = Range(inner, ZERO, atom.divisor)
-        numerator = atom.divisor * (new - (subscript - atom)) + inner
+        copies = Range(index, ZERO, atom.divisor)  # s goes by the name of the index that it replaces
+        numerator = atom.divisor * (new - (subscript - atom)) + index
         rest = numerator - atom.numerator.without(index)
-        self._replace_guarded(index, rest if atom.numerator.coefficient(index) == ONE else -rest)
+        self._replace_guarded(index, rest if atom.numerator.coefficient(index) == ONE else -rest, copies)
         self.subscripts[axis] = Affine.of(new)
 
     def _invert_remainder(self, axis: int) -> None:
@@ -265,6 +262,19 @@ class _System:
         self._replace_guarded(index, value)
         self.subscripts[axis] = Affine.of(new)
 
+    def _make_one_hot(self, axis: int) -> None:
+        """``n == label[b]``; where the contribution reads another tensor at ``label[b]``, it reads it at n."""
+        hot, new = self.subscripts[axis], self._new_index(axis)
+        self.guards.append(Zero(new - hot))
+        self.subscripts[axis] = Affine.of(new)
+
+        def at_new(operand: Operand) -> Operand:
+            if isinstance(operand, Affine):
+                return operand
+            return Read(operand.tensor, tuple(Affine.of(new) if s == hot else s for s in operand.subscripts))
+
+        self.body = self.body.map_operands(at_new)
+
     def _fresh(self, hint: str) -> Index:
         return fresh_index(hint, self.ranges)
 
@@ -276,10 +286,10 @@ class _System:
         self.owned[new] = None
         return new
 
-    def _replace_guarded(self, index: Index, value: Affine) -> None:
-        """Put `value` in place of an index whose range becomes two guards."""
+    def _replace_guarded(self, index: Index, value: Affine, new: Range | None = None) -> None:
+        """Put `value` in place of an index whose range becomes two guards; `new` is the range of an index in `value`."""
         old = self.ranges[index]
-        self._replace(index, value, None)
+        self._replace(index, value, new)
         self.guards += [NonNegative(value - old.lower), NonNegative(old.stop - 1 - value)]
 
     def _replace(self, index: Index, value: Affine, new: Range | None) -> None:
