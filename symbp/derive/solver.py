@@ -287,7 +287,7 @@ class _System:
         return new
 
     def _replace_guarded(self, index: Index, value: Affine, new: Range | None = None) -> None:
-        """Put `value` in place of an index whose range becomes two guards; `new` is the range of an index in `value`."""
+        """Put `value` in place of an index whose range becomes two guards; `new` is the range of what it brings in."""
         old = self.ranges[index]
         self._replace(index, value, new)
         self.guards += [NonNegative(value - old.lower), NonNegative(old.stop - 1 - value)]

@@ -95,7 +95,9 @@ class ForwardMode:
         `into` names tensors that are declared already and wait for the tangents of some.
         """
         activity = find_activity(program, self.seeds, wanted)
-        new = [n for n in activity.tensors if n not in self.seeds and n not in self.names]
+        active = [s for s in program.statements if s.tensor in activity]
+        active = [s for s in active if s.tensor not in self.seeds and s.tensor not in self.names]
+        new = tuple(dict.fromkeys(s.tensor for s in active))
         taken = {t.name for t in program.tensors}
 
         def fresh(hint: str) -> str:
@@ -107,11 +109,10 @@ class ForwardMode:
         self.names.update(waiting)
         tensors = [self._declare(program.tensor(n), fresh) for n in new if n not in waiting]
         maxima = Maxima(program, fresh)
-        statements: list[Statement] = []
-        for name in new:
-            groups = [self._pushed(s, activity.reads(s), maxima) for s in program.definitions(name)]
-            accumulate = any(len(group) > 1 or (group and group[0].accumulate) for group in groups)
-            statements += [replace(s, accumulate=accumulate) for group in groups for s in group]
+        groups = [self._pushed(s, activity.reads(s), maxima) for s in active]
+        # Equations with = and += for one tensor would depend on their order: one sum makes sums of all.
+        sums = {g[0].tensor for g in groups if len(g) > 1 or (g and g[0].accumulate)}
+        statements = [replace(s, accumulate=s.tensor in sums) for group in groups for s in group]
         return program.add((*maxima.tensors, *tensors), (*maxima.statements, *statements))
 
     def fill_missing(self, program: Program, wanted: Iterable[str]) -> Program:
