@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from symbp.explain.notation import (
+    Derivative,
     Element,
     IndexName,
     Node,
@@ -22,7 +23,22 @@ from symbp.explain.notation import (
     operand_node,
     reduced,
 )
-from symbp.ir import ZERO, Affine, Body, Guard, Index, Program, Range, Read, Reduction, Role, Statement
+from symbp.ir import (
+    ZERO,
+    Affine,
+    Body,
+    DerivativeRequest,
+    Domain,
+    Guard,
+    Index,
+    Origin,
+    Program,
+    Range,
+    Read,
+    Reduction,
+    Role,
+    Statement,
+)
 from symbp.ir.body import Operand, slot
 from symbp.ir.statement import guard_indices
 
@@ -40,12 +56,39 @@ class Formula:
     adds: bool
     conditions: tuple[Node, ...]
     shape: tuple[Node, ...]
-    statement: Statement
+    origin: Origin
 
 
-def formulas(program: Program, statements: Iterable[Statement], written_out: Mapping[str, Statement]) -> list[Formula]:
-    """One formula for each statement, except those that are written out in others."""
-    return [_formula(program, s, written_out) for s in statements if s.tensor not in written_out]
+def formulas(
+    program: Program,
+    statements: Iterable[Statement],
+    written_out: Mapping[str, Statement],
+    requests: Mapping[str, DerivativeRequest] | None = None,
+) -> list[Formula]:
+    """One formula for each statement, except those that are written out in others.
+
+    `requests` are the tensors that `state_requests` made statements of.
+    """
+    shown = [_formula(program, s, written_out) for s in statements if s.tensor not in written_out]
+    asked = requests or {}
+    return [replace(f, right=_asked_for(asked[f.left.tensor])) if f.left.tensor in asked else f for f in shown]
+
+
+def _asked_for(request: DerivativeRequest) -> Node:
+    return Derivative(element(request.of), element(request.wrt))
+
+
+def state_requests(program: Program) -> tuple[Program, dict[str, DerivativeRequest]]:
+    """The program with a statement for each derivative that it asks for, so that this has its place among the others."""
+    statements = []
+    for request in program.derivatives:
+        free = tuple(r.index for r in request.ranges)
+        body = Body(slot(0) + slot(1), (request.of, request.wrt))
+        subscripts = tuple(map(Affine.of, free))
+        domain = Domain(request.ranges)
+        statements.append(Statement(request.output, subscripts, free, body, domain, origin=request.origin))
+    requests = {request.output: request for request in program.derivatives}
+    return replace(program.add((), statements), derivatives=()), requests
 
 
 def _formula(program: Program, statement: Statement, written_out: Mapping[str, Statement]) -> Formula:
@@ -57,7 +100,7 @@ def _formula(program: Program, statement: Statement, written_out: Mapping[str, S
         adds=statement.accumulate and len(program.definitions(statement.tensor)) > 1,
         conditions=outside,
         shape=tuple(map(affine_node, program.tensor(statement.tensor).shape)),
-        statement=statement,
+        origin=statement.origin,
     )
 
 

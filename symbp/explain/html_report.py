@@ -93,7 +93,7 @@ def _given(writer: MathmlWriter, tensor: Tensor) -> dict[str, object]:
 
 def _formula(writer: MathmlWriter, formula: Formula) -> dict[str, object]:
     form = matrix_form(formula)
-    origin = formula.statement.origin
+    origin = formula.origin
     return {
         "tensor": formula.left.tensor,
         "left": writer.left(formula),

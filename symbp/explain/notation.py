@@ -1,7 +1,7 @@
 """What is written, before how: the tree that the text, LaTeX and MathML writers share.
 
 Node  ::=  Number | Decimal | Constant | IndexName | SizeName | Element
-        |  Total | Product | Quotient | Power | Call | Choice | Bracket | Relation | Logic
+        |  Total | Product | Quotient | Power | Call | Choice | Bracket | Derivative | Relation | Logic
         |  Reduced                                         a sum, maximum or argmax with what it runs over
         |  Transposed | MatrixProduct | Ones                (matrix form only)
 
@@ -129,6 +129,14 @@ class Logic:
 
 
 @dataclass(frozen=True, slots=True)
+class Derivative:
+    """The derivative of one element with respect to another, as a model may ask for it."""
+
+    of: Node
+    wrt: Node
+
+
+@dataclass(frozen=True, slots=True)
 class Span:
     """An index that does not run over a whole axis: ``lower <= index <= last``."""
 
@@ -164,7 +172,7 @@ class Ones:
 
 Node = (
     Number | Decimal | Constant | IndexName | SizeName | Element | Total | Product | Quotient | Power | Call | Choice
-    | Bracket | Relation | Logic | Span | Reduced | Transposed | MatrixProduct | Ones
+    | Bracket | Derivative | Relation | Logic | Span | Reduced | Transposed | MatrixProduct | Ones
 )  # fmt: skip
 
 ONE = Number(1)
@@ -179,7 +187,9 @@ def binding(node: Node) -> int:
         return LOOSE
     if isinstance(node, Total | Reduced):
         return TERM
-    if isinstance(node, Product | Quotient | MatrixProduct) or (isinstance(node, Decimal) and node.exponent):
+    if isinstance(node, Product | Quotient | MatrixProduct | Derivative) or (
+        isinstance(node, Decimal) and node.exponent
+    ):
         return FACTOR
     if isinstance(node, Power | Transposed):
         return BASE
@@ -398,7 +408,7 @@ def children(node: Node) -> tuple[Node, ...]:
             return tuple(term for _, term in terms)
         case Product(parts) | MatrixProduct(parts) | Call(_, parts) | Logic(_, parts):
             return parts
-        case Quotient(one, other, _) | Power(one, other) | Relation(one, _, other):
+        case Derivative(one, other) | Quotient(one, other, _) | Power(one, other) | Relation(one, _, other):
             return (one, other)
         case Choice(condition, yes, no):
             return (condition, yes, no)

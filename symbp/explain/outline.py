@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from symbp.errors import SpecError, did_you_mean
-from symbp.explain.formula import Formula, formulas, temporaries
+from symbp.explain.formula import Formula, formulas, state_requests, temporaries
 from symbp.explain.notation import IndexName, Span, affine_node
 from symbp.ir import Program, Role, Statement, Tensor
 from symbp.ir.derivation import Derivation
@@ -118,8 +118,9 @@ def _model_chapters(derivation: Derivation, declared: Program | None) -> list[Ch
     computed = _by_layer(program, formulas(program, in_order(primal), temporaries(program)))
     if declared is None:
         return [Chapter("forward", "Forward pass" if derivation.gradients else "Equations", computed)]
-    kept = declared.keep_live([declared.loss] if declared.loss and derivation.gradients else list(declared.outputs))
-    written = _by_layer(kept, formulas(kept, in_order(kept.statements), temporaries(kept)))
+    stated, requests = state_requests(declared)
+    kept = stated.keep_live([declared.loss] if declared.loss and derivation.gradients else declared.outputs)
+    written = _by_layer(kept, formulas(kept, in_order(kept.statements), temporaries(kept), requests))
     model = Chapter("model", "The model", written)
     if _same(written, computed):
         return [model]
@@ -138,7 +139,7 @@ def _by_layer(program: Program, shown: Sequence[Formula]) -> tuple[Section, ...]
     """One section for each run of equations of one layer."""
     runs: list[tuple[str, list[Formula]]] = []
     for formula in shown:
-        layer = formula.statement.origin.layer
+        layer = formula.origin.layer
         if not runs or runs[-1][0] != layer:
             runs.append((layer, []))
         runs[-1][1].append(formula)
@@ -147,11 +148,11 @@ def _by_layer(program: Program, shown: Sequence[Formula]) -> tuple[Section, ...]
 
 
 def _untitled(program: Program, group: list[Formula]) -> str:
-    return "loss" if any(f.statement.tensor == program.loss for f in group) else "model"
+    return "loss" if any(f.left.tensor == program.loss for f in group) else "model"
 
 
 def _section(program: Program, title: str, shown: list[Formula]) -> Section:
-    tensors = {f.statement.tensor for f in shown}
+    tensors = {f.left.tensor for f in shown}
     steps = []
     for step in order(program):
         if isinstance(step, Scan) and not tensors.isdisjoint(step.tensors):

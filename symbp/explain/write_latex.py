@@ -18,6 +18,7 @@ from symbp.explain.notation import (
     Choice,
     Constant,
     Decimal,
+    Derivative,
     Element,
     IndexName,
     Logic,
@@ -136,6 +137,8 @@ class LatexWriter:
                 return rf"\begin{{cases}} {first} \\ {self.node(no)} & \text{{otherwise}} \end{{cases}}"
             case Bracket(condition):
                 return rf"\left[{self.node(condition)}\right]"
+            case Derivative(of, wrt):
+                return rf"\frac{{\partial {self.node(of)}}}{{\partial {self.node(wrt)}}}"
             case Relation(left, operator, right):
                 return f"{self.node(left, TERM)} {_RELATIONS[operator]} {self.node(right, TERM)}"
             case Logic("not", (argument,)):

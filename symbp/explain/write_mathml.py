@@ -20,6 +20,7 @@ from symbp.explain.notation import (
     Choice,
     Constant,
     Decimal,
+    Derivative,
     Element,
     IndexName,
     Logic,
@@ -143,6 +144,9 @@ class MathmlWriter:
                 return self._choice(condition, yes, no)
             case Bracket(condition):
                 return _fenced(self.node(condition), "[", "]")
+            case Derivative(of, wrt):
+                sign = operator("∂", lspace="0", rspace="0")
+                return tag("mfrac", row(sign, self.node(of)), row(sign, self.node(wrt)))
             case Relation(left, sign, right):
                 return row(self.node(left, TERM), operator(_RELATIONS[sign]), self.node(right, TERM))
             case Logic("not", (argument,)):

@@ -15,6 +15,7 @@ from symbp.explain.notation import (
     Choice,
     Constant,
     Decimal,
+    Derivative,
     Element,
     IndexName,
     Logic,
@@ -72,6 +73,8 @@ def _text(node: Node) -> str:
             return f"select({node_text(condition)}, {node_text(yes)}, {node_text(no)})"
         case Bracket(condition):
             return f"[{node_text(condition)}]"
+        case Derivative(of, wrt):
+            return f"diff({node_text(of)}, {node_text(wrt)})"
         case Relation(left, operator, right):
             return f"{node_text(left, TERM)} {operator} {node_text(right, TERM)}"
         case Logic("not", (argument,)):
