@@ -332,3 +332,23 @@ def test_a_derived_circle_is_a_derivative_error() -> None:
     eq.let("a_bar", (t,), a[t] * 2, accumulate=True)
     with pytest.raises(DerivativeError, match="defines a_bar"):
         order(eq.program())
+
+
+def test_a_step_of_two_is_refused() -> None:
+    eq = Equations()
+    t = eq.axis("t", "n_time")
+    h = eq.given("h", t, role=Role.ACTIVATION)
+    eq.let("h", (t,), h[t * 2 - 2], at=(t * 2,), starts={t: 1})
+    with pytest.raises(SpecError, match=r"writes h\[2\*t\], which is not one step per index; write its left side"):
+        order(eq.program())
+
+
+def test_ranges_that_cannot_be_compared_are_refused() -> None:
+    eq = Equations()
+    t, s = eq.axis("t", "n_time"), eq.axis("s", "n_other")
+    h = eq.given("h", t, role=Role.ACTIVATION)
+    z = eq.given("z", t, role=Role.ACTIVATION)
+    eq.let("h", (t,), z[t - 1], starts={t: 1})
+    eq.let("z", (s,), h[s] * 2)
+    with pytest.raises(SpecError, match=r"ranges that cannot be compared: .*n_other.*; give the axes .* one size"):
+        order(eq.program())
