@@ -6,8 +6,9 @@ from typing import Any, Protocol
 
 import sympy as sp
 
-from symbp.errors import ShapeError, SpecError
+from symbp.errors import ShapeError, SpecError, SymbpError
 from symbp.frontend.expression import Axis, Element, to_expression
+from symbp.frontend.place import caller
 
 
 class Declarations(Protocol):
@@ -35,7 +36,12 @@ class TensorHandle:
         return Element(self.name, *self.axes)
 
     def __getitem__(self, subscripts: Any) -> Element:
-        items = subscripts if isinstance(subscripts, tuple) else (subscripts,)
+        try:
+            return self._element(subscripts if isinstance(subscripts, tuple) else (subscripts,))
+        except SymbpError as error:
+            raise error.at(caller()) from None
+
+    def _element(self, items: tuple[Any, ...]) -> Element:
         for item in items:
             if isinstance(item, slice) or item is Ellipsis or item is None:
                 raise ShapeError(

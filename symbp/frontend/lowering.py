@@ -17,22 +17,19 @@ from sympy.core.relational import Relational
 from symbp.errors import ShapeError, SpecError, SymbpError, did_you_mean
 from symbp.frontend.binding import Bound, rename_bound_axes, split_reduction
 from symbp.frontend.checks import check_element
-from symbp.frontend.declarations import Declarations, Definition, TensorDeclaration
-from symbp.frontend.expression import Axis, Diff, Element, Extent, Reduce
+from symbp.frontend.declarations import Declarations, Definition
+from symbp.frontend.expression import Axis, Diff, Element, Reduce
 from symbp.frontend.guards import Guards, lower_guard
-from symbp.frontend.integers import is_integer_expression, lower_integer
+from symbp.frontend.integers import lower_integer
 from symbp.frontend.regions import (
-    Layout,
-    Written,
-    check_injective,
     check_read,
     check_reads,
     check_written,
-    infer_layout,
     provable,
 )
 from symbp.frontend.results import choose_outputs, give_fans, warn_of_unused
 from symbp.frontend.scalars import Path, lower_scalar
+from symbp.frontend.tensor_table import TensorTable
 from symbp.ir import (
     Affine,
     Body,
@@ -46,13 +43,9 @@ from symbp.ir import (
     Range,
     Read,
     Reduction,
-    Role,
     Statement,
-    Tensor,
-    fresh_index,
 )
 from symbp.ir.bounds import is_nonnegative
-from symbp.ir.names import fresh_name
 from symbp.ir.verify import are_disjoint
 
 REDUCTIONS = {"sum": Reduction.SUM, "max": Reduction.MAX, "argmax": Reduction.ARGMAX}
@@ -88,13 +81,11 @@ class ModelLowering:
 
     def __init__(self, declared: Declarations) -> None:
         self.declared = declared
-        self.tensors: dict[str, Tensor] = {}
-        self.layouts: dict[str, Layout] = {}
-        self.written: dict[str, list[Written]] = {}
+        self.table = TensorTable(declared)
         self.statements: list[Statement] = []
         self.requests: list[DerivativeRequest] = []
         self.requirements: dict[Affine, None] = {}
-        self.bound: dict[Axis, Bound] = {}
+        self.owners: dict[str, str] = {}  # of temporaries: the tensor whose equation they come from
         self.temporaries: dict[tuple[Any, ...], tuple[str, tuple[Axis, ...]]] = {}
 
     def lower(self) -> Program:
@@ -104,12 +95,12 @@ class ModelLowering:
                 self.requirements[axis.extent - 1] = None
         for tensor in declared.tensors.values():
             if tensor.is_given:
-                self.tensors[tensor.name] = self._given(tensor)
+                self.table.add_given(tensor)
         for definition in declared.definitions:
-            self._place_errors(definition, lambda d: self._record_written(d))
+            self._place_errors(definition, self.table.record_written)
         for tensor in declared.tensors.values():
             if not tensor.is_given:
-                self.tensors[tensor.name] = self._defined(tensor)
+                self.table.add_defined(tensor)
         for definition in declared.definitions:
             self._place_errors(definition, self._lower_definition)
         return self._finish()
@@ -121,87 +112,15 @@ class ModelLowering:
             place = f"{definition.place}: layer '{definition.layer}'" if definition.layer else definition.place
             raise (error.at(place) if place else error) from None
 
-    # Tensors
-
-    def _given(self, tensor: TensorDeclaration) -> Tensor:
-        return Tensor(
-            tensor.name,
-            tuple(self._extent(a) for a in tensor.axes),
-            tensor.role,
-            self._axis_names(tensor.axes),
-            tensor.dtype,
-            tensor.below,
-            tensor.initializer,
-            default=tensor.default,
-        )
-
-    def _record_written(self, definition: Definition) -> None:
-        names = self._index_names(definition.axes)
-        ranges = self._ranges(definition.axes, names)
-        subscripts = tuple(
-            lower_integer(s, lambda a: Affine.of(names[a]), _no_data_on_the_left) for s in definition.subscripts
-        )
-        guards: list[Any] = []
-        for relation in definition.guards:
-            sides = relation.args
-            if all(is_integer_expression(s) for s in sides):
-                guards += lower_guard(
-                    relation, Guards(lambda a: Affine.of(names[a]), _no_data_on_the_left, None), ranges
-                )
-        written = Written(subscripts, Domain(ranges, tuple(guards)), definition.place, definition.left)
-        check_injective(definition.tensor, written)
-        self.written.setdefault(definition.tensor, []).append(written)
-
-    def _defined(self, tensor: TensorDeclaration) -> Tensor:
-        written = self.written.get(tensor.name)
-        if not written:
-            raise SpecError(
-                f"'{tensor.name}' has no equation", place=tensor.place or None, remedy="define it or drop it"
-            )
-        layout = infer_layout(tensor.name, [self._extent(a) for a in tensor.axes], written)
-        self.layouts[tensor.name] = layout
-        role = Role.LOSS if tensor.name == self.declared.loss else tensor.role
-        dtype, below = self._integer_result(tensor.name)
-        return Tensor(tensor.name, layout.shape, role, self._axis_names(tensor.axes), dtype, below)
-
-    def _integer_result(self, name: str) -> tuple[DType, Affine | None]:
-        """A tensor defined as an argmax alone holds integers."""
-        mine = [d for d in self.declared.definitions if d.tensor == name]
-        expression = mine[0].expression
-        if len(mine) == 1 and isinstance(expression, Reduce) and expression.operation == "argmax":
-            below = Affine.of(1)
-            for axis in expression.axes:
-                below = below * self._extent(axis)
-            return DType.INT, below
-        return DType.FLOAT, None
-
-    def _extent(self, axis: Axis) -> Affine:
-        return self.bound[axis].extent if axis in self.bound else self.declared.axes[axis.name].extent
-
-    def _hint(self, axis: Axis) -> str:
-        return self.bound[axis].hint if axis in self.bound else self.declared.axes[axis.name].hint
-
-    def _axis_names(self, axes: Sequence[Axis]) -> tuple[str, ...]:
-        names: list[Index] = []
-        for axis in axes:
-            names.append(fresh_index(self._hint(axis), names))
-        return tuple(i.name for i in names)
-
-    def _index_names(self, axes: Sequence[Axis]) -> dict[Axis, Index]:
-        names: dict[Axis, Index] = {}
-        for axis in axes:
-            names[axis] = fresh_index(self._hint(axis), names.values())
-        return names
-
-    def _ranges(self, axes: Sequence[Axis], names: dict[Axis, Index]) -> tuple[Range, ...]:
-        return tuple(Range(names[a], Affine.of(0), self._extent(a)) for a in axes)
-
     # Equations
 
     def _lower_definition(self, definition: Definition) -> None:
         self.temporaries.clear()
         expression, guards = rename_bound_axes(
-            definition.expression, definition.guards, self.bound, lambda a: Bound(self._extent(a), self._hint(a))
+            definition.expression,
+            definition.guards,
+            self.table.bound,
+            lambda a: Bound(self.table.extent(a), self.table.hint(a)),
         )
         if isinstance(expression, Diff):
             self._request(definition.tensor, definition.axes, definition, expression)
@@ -220,9 +139,9 @@ class ModelLowering:
         """Add the statement ``target[subscripts] = expression``, and before it the temporaries that it needs."""
         found = split_reduction(expression)
         reduced = found.axes
-        names = self._index_names((*free, *reduced))
+        names = self.table.index_names((*free, *reduced))
         context = StatementContext(target, definition, names, (*relations, *found.guards))
-        ranges = self._ranges((*free, *reduced), names)
+        ranges = self.table.ranges((*free, *reduced), names)
         template = lower_scalar(found.body, lambda e, path: self._leaf(e, path, context))
         guards = tuple(
             guard for relation in context.relations for guard in lower_guard(relation, self._guards(context), ranges)
@@ -252,14 +171,17 @@ class ModelLowering:
         return Body.build(template, dict(sorted(context.operands.items(), key=rank)))
 
     def _stored(self, tensor: str, subscripts: Sequence[sp.Expr]) -> tuple[sp.Expr, ...]:
-        layout = self.layouts.get(tensor)
+        layout = self.table.layouts.get(tensor)
         return tuple(s + o for s, o in zip(subscripts, layout.offsets, strict=True)) if layout else tuple(subscripts)
 
     def _leaf(self, expression: sp.Expr, path: Path, context: StatementContext) -> sp.Expr:
         if isinstance(expression, Element):
-            return context.symbol(self._read(expression, context))
+            read = self._read(expression, context)
+            if path and not self._stays_inside(read, context):
+                return self._temporary(expression, "branch", path, context)
+            return context.symbol(read)
         if isinstance(expression, Reduce):
-            return self._temporary(expression, path, context)
+            return self._temporary(expression, expression.operation, path, context)
         if isinstance(expression, Diff):
             return self._derivative(expression, context)
         value = self._affine(expression, context)
@@ -280,7 +202,7 @@ class ModelLowering:
     def _affine(self, expression: sp.Expr, context: StatementContext) -> Affine:
         def read(element: Element) -> Read:
             found = self._read(element, context)
-            if self.tensors[element.tensor].dtype is not DType.INT:
+            if self.table.tensors[element.tensor].dtype is not DType.INT:
                 raise ShapeError(
                     f"{element} is used as a subscript, but '{element.tensor}' is not of integers",
                     remedy=f"declare '{element.tensor}' with dtype='int' and below=",
@@ -301,23 +223,24 @@ class ModelLowering:
         return Guards(index, lambda e: self._read(e, context), condition, self._is_integer)
 
     def _is_integer(self, name: str) -> bool:
-        return name in self.tensors and self.tensors[name].dtype is DType.INT
+        return name in self.table.tensors and self.table.tensors[name].dtype is DType.INT
 
     # Temporaries
 
-    def _temporary(self, reduction: Reduce, path: Path, context: StatementContext) -> sp.Symbol:
-        """A reduction inside an expression, named after the left side: ``p_sum[b] = sum[k] exp(z[b, k])``.
+    def _temporary(self, part: sp.Expr, suffix: str, path: Path, context: StatementContext) -> sp.Symbol:
+        """A part of an expression, named after the left side: ``p_sum[b] = sum[k] exp(z[b, k])``.
 
-        It keeps the guards that speak of its own indices, and the condition of the select branch that it stands in:
-        what a branch does not take is never computed.
+        A reduction, or an element that only its branch keeps inside its tensor: ``select(t >= 1, x[t - 1], 0)``. It
+        keeps the guards that speak of its own indices, and the condition of the select branch that it stands in: what a
+        branch does not take is never computed.
         """
-        mentioned = reduction.free_symbols.union(*(c.free_symbols for c in path))
+        mentioned = part.free_symbols.union(*(c.free_symbols for c in path))
         free = tuple(a for a in context.names if a in mentioned)
         inside = set(free)
         relations = tuple(
             r for r in (*context.relations, *path) if all(a in inside for a in r.free_symbols if isinstance(a, Axis))
         )
-        name = self._named_temporary(reduction.operation, free, (reduction, relations), context, reduction, relations)
+        name = self._named_temporary(suffix, free, (part, relations), context, part, relations)
         return context.symbol(Read(name, tuple(Affine.of(context.names[a]) for a in free)))
 
     def _named_temporary(
@@ -331,18 +254,23 @@ class ModelLowering:
     ) -> str:
         key = (free, *key)
         if key not in self.temporaries:
-            name = self._declare_temporary(f"{context.definition.tensor}_{suffix}", free)
+            name = self.table.declare_temporary(f"{context.definition.tensor}_{suffix}", free)
             if isinstance(expression, Reduce) and expression.operation == "argmax":
-                self.tensors[name] = replace(self.tensors[name], dtype=DType.INT)
+                self.table.tensors[name] = replace(self.table.tensors[name], dtype=DType.INT)
+            self.owners[name] = context.definition.tensor
             self._emit(name, free, free, relations, expression, context.definition)
             self.temporaries[key] = (name, free)
         return self.temporaries[key][0]
 
-    def _declare_temporary(self, hint: str, free: tuple[Axis, ...]) -> str:
-        name = fresh_name(hint, self.tensors)
-        shape = tuple(self._extent(a) for a in free)
-        self.tensors[name] = Tensor(name, shape, Role.ACTIVATION, self._axis_names(free))
-        return name
+    def _stays_inside(self, read: Read, context: StatementContext) -> bool:
+        """True if the statement's own ranges and guards keep the element inside its tensor."""
+        ranges = self.table.ranges(tuple(context.names), context.names)
+        guards = [g for r in context.relations for g in lower_guard(r, self._guards(context), ranges)]
+        known = Program("", tuple(self.table.tensors.values()), ())
+        try:
+            return not check_read(read, Domain(ranges, tuple(guards)), known, None)
+        except SymbpError:
+            return False
 
     # Derivatives inside the model
 
@@ -352,14 +280,14 @@ class ModelLowering:
         key = (free, derivative)
         if key not in self.temporaries:
             of = derivative.of.tensor if isinstance(derivative.of, Element) else context.definition.tensor
-            name = self._declare_temporary(f"{of}_{derivative.wrt.tensor}", free)
+            name = self.table.declare_temporary(f"{of}_{derivative.wrt.tensor}", free)
             self._request(name, free, context.definition, derivative)
             self.temporaries[key] = (name, free)
         return context.symbol(Read(self.temporaries[key][0], tuple(Affine.of(context.names[a]) for a in free)))
 
     def _request(self, target: str, free: tuple[Axis, ...], definition: Definition, derivative: Diff) -> None:
         """Ask forward mode for ``target[free] = d of / d wrt``."""
-        names = self._index_names(free)
+        names = self.table.index_names(free)
         context = StatementContext(target, definition, names, ())
         if target == definition.tensor and (definition.subscripts != free or definition.guards):
             raise SpecError(
@@ -382,7 +310,7 @@ class ModelLowering:
                 target,
                 read,
                 wrt,
-                self._ranges(free, names),
+                self.table.ranges(free, names),
                 Origin(definition.text, definition.layer, definition.place),
             )
         )
@@ -392,21 +320,27 @@ class ModelLowering:
     def _finish(self) -> Program:
         program = Program(
             self.declared.name,
-            tuple(self.tensors.values()),
+            tuple(self.table.tensors.values()),
             tuple(self.statements),
             loss=self.declared.loss,
             derivatives=tuple(self.requests),
         )
         self._check_written_once(program)
         for statement in program.statements:
-            self.requirements.update(dict.fromkeys(check_reads(statement, program)))
+            if statement.target in statement.reads:
+                raise SpecError(
+                    f"{statement.target} is defined by itself",
+                    place=statement.origin.place or None,
+                    remedy="read an earlier element, such as the one at t - 1, or give the result another name",
+                )
+            self.requirements.update(dict.fromkeys(check_reads(statement, program, self.owners)))
         for request in program.derivatives:
             domain = Domain(request.ranges)
             for read in (request.of, request.wrt):
                 place = request.origin.place or None
                 self.requirements.update(dict.fromkeys(check_read(read, domain, program, place)))
-        for name, written in self.written.items():
-            check_written(name, self.layouts[name], written, program.statements)
+        for name, written in self.table.written.items():
+            check_written(name, self.table.layouts[name], written, program.statements, self.owners)
         self._check_requirements()
         program = replace(program, requirements=tuple(self.requirements))
         program = choose_outputs(program, self.declared)
@@ -414,7 +348,7 @@ class ModelLowering:
         return give_fans(program)
 
     def _check_written_once(self, program: Program) -> None:
-        for name in self.written:
+        for name in self.table.written:
             mine = program.definitions(name)
             for k, one in enumerate(mine):
                 for other in mine[k + 1 :]:
@@ -429,13 +363,3 @@ class ModelLowering:
         # Extents that are provably too small were refused where they are; what is left depends on run-time sizes.
         ranges: tuple[Range, ...] = ()
         self.requirements = {r: None for r in self.requirements if not provable(r, Domain(ranges))}
-
-
-def _no_data_on_the_left(element: Element) -> Read:
-    raise ShapeError(
-        f"the left side has the data-dependent subscript {element}",
-        remedy="write the equation for the element that is defined, and choose its source on the right",
-    )
-
-
-__all__ = ["Extent", "lower_model"]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import sympy as sp
@@ -20,11 +18,11 @@ from symbp.frontend.initializers import as_initializer, default_initializer
 from symbp.frontend.integers import lower_integer
 from symbp.frontend.left_side import read_left_side
 from symbp.frontend.lowering import lower_model
+from symbp.frontend.place import caller
 from symbp.ir import Affine, DType, Initializer, Program, Role, Size, verify
 from symbp.ir.bounds import is_nonnegative
 from symbp.ir.names import check_name, fresh_name
 
-PACKAGE = str(Path(__file__).resolve().parents[1])
 LARGEST_EXTENT = 2**31 - 1
 
 
@@ -42,7 +40,7 @@ class Model:
     """
 
     def __init__(self, name: str = "model") -> None:
-        self.name = check_name(name, "model", _caller())
+        self.name = check_name(name, "model", caller())
         self.axes: dict[str, Axis] = {}
         self.sizes: dict[str, Extent] = {}  # run-time sizes under the names that users gave them: "batch"
         self.tensors: dict[str, TensorHandle] = {}
@@ -262,7 +260,7 @@ class Model:
         if self._place is not None:
             yield
             return
-        self._place = place or _caller()
+        self._place = place or caller()
         try:
             yield
         except SymbpError as error:
@@ -364,15 +362,3 @@ def _no_index(axis: Axis) -> Affine:
 
 def _no_element(element: Element) -> Any:
     raise ShapeError(f"an extent mentions the tensor element {element}", remedy="use sizes and integers only")
-
-
-def _caller() -> str:
-    """File and line of the user's own statement: the first frame outside this package."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and _is_ours(frame.f_code.co_filename):
-        frame = frame.f_back
-    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
-
-
-def _is_ours(filename: str) -> bool:
-    return filename.startswith(PACKAGE) or filename.endswith("contextlib.py")

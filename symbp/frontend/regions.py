@@ -6,12 +6,25 @@ requirement that the generated module checks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
 from symbp.errors import ShapeError, SpecError
-from symbp.ir import Affine, Domain, Index, NonNegative, Program, Range, Read, Statement, Tensor, Zero, fresh_index
+from symbp.ir import (
+    Affine,
+    Domain,
+    FloorDiv,
+    Index,
+    NonNegative,
+    Program,
+    Range,
+    Read,
+    Statement,
+    Tensor,
+    Zero,
+    fresh_index,
+)
 from symbp.ir.bounds import is_nonnegative, lower_bound, upper_bound
 from symbp.ir.statement import Guard
 
@@ -96,21 +109,41 @@ def provable(value: Affine, domain: Domain) -> bool:
     )
 
 
+def clear_divisions(value: Affine) -> Affine:
+    """A form without floor division that is >= 0 exactly where `value` is.
+
+    For integers, ``r - n//d >= 0`` is ``d*r + d - 1 - n >= 0``, and ``r + n//d >= 0`` is ``d*r + n >= 0``.
+    """
+    for monomial, factor in value.terms:
+        if len(monomial) == 1 and isinstance(monomial[0], FloorDiv) and factor in (1, -1):
+            atom = monomial[0]
+            rest = atom.divisor * (value - factor * atom)
+            return clear_divisions(rest + atom.numerator if factor == 1 else rest + atom.divisor - 1 - atom.numerator)
+    return value
+
+
 def _bounded_below(value: Affine, ranges: Iterable[Range]) -> bool:
     bound = lower_bound(value, ranges)
     return bound is not None and is_nonnegative(bound)
 
 
-def check_reads(statement: Statement, program: Program) -> tuple[Affine, ...]:
+def check_reads(statement: Statement, program: Program, owners: Mapping[str, str]) -> tuple[Affine, ...]:
     """Refuse subscripts that leave their axis. Returns what must be >= 0 at run time for the rest to be right."""
     place = statement.origin.place or None
     needed: dict[Affine, None] = {}
     for read in (statement.target, *statement.reads):
-        needed.update(dict.fromkeys(check_read(read, statement.domain, program, place)))
+        needed.update(
+            dict.fromkeys(
+                check_read(read, statement.domain, program, place, owners.get(statement.tensor, statement.tensor))
+            )
+        )
     return tuple(needed)
 
 
-def check_read(read: Read, domain: Domain, program: Program, place: str | None) -> tuple[Affine, ...]:
+def check_read(
+    read: Read, domain: Domain, program: Program, place: str | None, defined: str = ""
+) -> tuple[Affine, ...]:
+    """The same for one element, in an equation of `defined`."""
     needed: list[Affine] = []
     tensor = program.tensor(read.tensor)
     for position, (subscript, extent) in enumerate(zip(read.subscripts, tensor.shape, strict=True)):
@@ -118,10 +151,13 @@ def check_read(read: Read, domain: Domain, program: Program, place: str | None) 
         guards = tuple(_guard_elements_as_indices(g, ranges, subscript, value) for g in domain.guards)
         box = Domain(ranges, guards)
         for slack, side in ((value, "lower"), (extent - 1 - value, "upper")):
+            slack = clear_divisions(slack)
             if provable(slack, box):
                 continue
             bound = lower_bound(slack, ranges)
             if bound is None or is_nonnegative(-bound - 1):
+                if read.tensor == defined and side == "lower" and (low := lower_bound(value, ranges)) is not None:
+                    raise _no_initial_value(read, read, position, low, "", place)
                 raise _out_of_range(read, position, tensor, subscript, value, ranges, side, place)
             needed.append(bound)
     return tuple(needed)
@@ -188,7 +224,13 @@ def _out_of_range(
     )
 
 
-def check_written(name: str, layout: Layout, written: Sequence[Written], statements: Sequence[Statement]) -> None:
+def check_written(
+    name: str,
+    layout: Layout,
+    written: Sequence[Written],
+    statements: Sequence[Statement],
+    owners: Mapping[str, str],
+) -> None:
     """Refuse reads of elements that no equation writes: a recurrence without an initial value.
 
     Looks at axes along which the equations differ or leave a gap. Strided and guarded equations leave zeros between
@@ -206,7 +248,9 @@ def check_written(name: str, layout: Layout, written: Sequence[Written], stateme
         for statement in statements:
             for read in statement.reads:
                 if read.tensor == name:
-                    _check_covered(read, position, spans, layout, statement)
+                    _check_covered(
+                        read, position, spans, layout, statement, owners.get(statement.tensor, statement.tensor)
+                    )
 
 
 Span = tuple[Affine, Affine]
@@ -220,9 +264,10 @@ def _spans(position: int, layout: Layout, written: Sequence[Written]) -> list[Sp
         indices = value.plain_indices()
         if any(c is None or c not in (Affine.of(1), Affine.of(-1)) for c in map(value.coefficient, indices)):
             return None
-        if any(isinstance(g, NonNegative | Zero) and set(g.value.indices()) & set(indices) for g in w.domain.guards):
+        ranges = _tightened(w.domain, indices)
+        if ranges is None:
             return None
-        low, high = lower_bound(value, w.domain.ranges), upper_bound(value, w.domain.ranges)
+        low, high = lower_bound(value, ranges), upper_bound(value, ranges)
         if low is None or high is None:
             return None
         if (low, high) not in spans:
@@ -242,11 +287,34 @@ def _spans(position: int, layout: Layout, written: Sequence[Written]) -> list[Sp
     return spans
 
 
+def _tightened(domain: Domain, indices: tuple[Index, ...]) -> tuple[Range, ...] | None:
+    """The ranges cut by guards such as ``t >= 1``; None if a guard ties one of `indices` to others."""
+    ranges = list(domain.ranges)
+    for guard in domain.guards:
+        mentioned = guard.value.indices() if isinstance(guard, NonNegative | Zero) else ()
+        if not set(mentioned) & set(indices):
+            continue
+        if not isinstance(guard, NonNegative) or len(mentioned) > 1 or guard.value.hidden_indices():
+            return None
+        index = mentioned[0]
+        factor, rest = guard.value.coefficient(index), guard.value.without(index)
+        at = next(k for k, r in enumerate(ranges) if r.index == index)
+        if factor == Affine.of(1):
+            ranges[at] = replace(ranges[at], lower=-rest)
+        elif factor == Affine.of(-1):
+            ranges[at] = replace(ranges[at], stop=rest + 1)
+        else:
+            return None
+    return tuple(ranges)
+
+
 def _gaps(spans: list[Span], extent: Affine) -> bool:
     return not any(is_nonnegative(-low) and is_nonnegative(high + 1 - extent) for low, high in spans)
 
 
-def _check_covered(read: Read, position: int, spans: list[Span], layout: Layout, statement: Statement) -> None:
+def _check_covered(
+    read: Read, position: int, spans: list[Span], layout: Layout, statement: Statement, defined: str
+) -> None:
     value = read.subscripts[position]
     if value.reads() or any(
         provable(value - low, statement.domain) and provable(high - value, statement.domain) for low, high in spans
@@ -256,23 +324,29 @@ def _check_covered(read: Read, position: int, spans: list[Span], layout: Layout,
     first = lower_bound(value, statement.domain.ranges)
     shown = Read(read.tensor, tuple(s - o for s, o in zip(read.subscripts, layout.offsets, strict=True)))
     starts = ", ".join(str(low - offset) for low, _ in spans)
-    missing = tuple(
-        (first - offset if first is not None else s - o) if k == position else s - o
-        for k, (s, o) in enumerate(zip(read.subscripts, layout.offsets, strict=True))
-    )
-    at = Read(read.tensor, missing)
-    if statement.tensor == read.tensor:
-        raise SpecError(
-            f"the recurrence of '{read.tensor}' has no initial value: {shown} is read at {at}, "
-            f"but its equations begin at {starts}",
-            place=statement.origin.place or None,
-            remedy=f"add an equation for {at}",
-        )
+    missing = first - offset if first is not None else shown.subscripts[position]
+    place = statement.origin.place or None
+    if defined == read.tensor:
+        raise _no_initial_value(read, shown, position, missing, f", but its equations begin at {starts}", place)
+    at = _with_subscript(shown, position, missing)
     raise SpecError(
         f"{shown} reads elements of '{read.tensor}' that no equation defines, such as {at}",
-        place=statement.origin.place or None,
+        place=place,
         remedy=f"add an equation for {at}, or restrict this one with where",
     )
+
+
+def _no_initial_value(read: Read, shown: Read, position: int, first: Affine, but: str, place: str | None) -> SpecError:
+    at = _with_subscript(shown, position, first)
+    return SpecError(
+        f"the recurrence of '{read.tensor}' has no initial value: {shown} is read at {at}{but}",
+        place=place,
+        remedy=f"add an equation for {at}",
+    )
+
+
+def _with_subscript(read: Read, position: int, value: Affine) -> Read:
+    return Read(read.tensor, (*read.subscripts[:position], value, *read.subscripts[position + 1 :]))
 
 
 def check_injective(name: str, written: Written) -> None:
@@ -306,13 +380,19 @@ def check_injective(name: str, written: Written) -> None:
 
 def _is_mixed_radix(value: Affine, unknown: list[Index], domain: Domain) -> bool:
     """``h*E + e`` with ``0 <= e < E``: digits of one number."""
-    factors = [(i, value.coefficient(i)) for i in unknown]
-    if any(c is None or not is_nonnegative(c - 1) for _, c in factors):
+    digits = {i: c for i in unknown if (c := value.coefficient(i)) is not None and is_nonnegative(c - 1)}
+    if len(digits) < len(unknown):
         return False
-    digits = sorted(((i, c) for i, c in factors if c is not None), key=lambda d: str(d[1]))
-    for i, c in digits:
-        others = [d for j, d in digits if j != i]
-        reach = c * domain.range_of(i).extent
-        if not any(is_nonnegative(d - reach) for d in others) and not all(is_nonnegative(c - d) for d in others):
+    while len(digits) > 1:  # the lowest digit stays below every other's unit
+        lowest = next(
+            (
+                i
+                for i, c in digits.items()
+                if all(is_nonnegative(d - c * domain.range_of(i).extent) for j, d in digits.items() if j != i)
+            ),
+            None,
+        )
+        if lowest is None:
             return False
+        del digits[lowest]
     return True

@@ -42,7 +42,7 @@ def warn_of_unused(program: Program, declared: Declarations) -> None:
     used = ancestors(program, (*program.outputs, *filter(None, [program.loss])))
     for tensor in program.with_role(Role.PARAMETER, Role.INPUT):
         if tensor.name not in used:
-            _warn(declared, tensor.name, f"{tensor.role.value} '{tensor.name}' is read by nothing that counts")
+            _warn(declared, tensor.name, f"{tensor.role.value} '{tensor.name}' is not used by the loss or any output")
     if not program.loss:
         return
     trained = ancestors(program, (program.loss,))

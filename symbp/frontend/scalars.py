@@ -29,7 +29,8 @@ KEPT = (
     sp.exp, sp.log, sp.sin, sp.cos, sp.tan, sp.asin, sp.acos, sp.atan, sp.sinh, sp.cosh, sp.asinh, sp.acosh, sp.atanh,
     sp.erf, sp.erfc,
 )  # fmt: skip
-REPLACED: dict[type, Any] = {
+KNOWN: Any = (scalar.ScalarFunction, *KEPT)
+REPLACED: dict[Any, Any] = {
     sp.tanh: scalar.tanh,
     sp.Abs: scalar.absolute,
     sp.sign: scalar.sign,
@@ -78,13 +79,16 @@ def lower_scalar(expression: sp.Expr, leaf: Leaf, path: Path = ()) -> sp.Expr:
     if isinstance(expression, sp.Mod):
         value, divisor = map(lower, expression.args)
         return value - divisor * scalar.floor(value / divisor)
-    if isinstance(expression, (scalar.ScalarFunction, *KEPT)):
+    if isinstance(expression, KNOWN):
         return expression.func(*map(lower, expression.args))
     for theirs, ours in REPLACED.items():
         if isinstance(expression, theirs):
-            return ours(*map(lower, expression.args))
+            return ours(*(lower(a) for a in tuple(expression.args)))
     name = getattr(expression.func, "__name__", str(expression))
-    raise SpecError(f"function '{name}' is not known", remedy=did_you_mean(name, FUNCTIONS))
+    raise SpecError(
+        f"function '{name}' is not known",
+        remedy=did_you_mean(name, FUNCTIONS) or "write it with the functions that symbp exports",
+    )
 
 
 def lower_condition(relation: Any, leaf: Leaf, path: Path = ()) -> Any:
@@ -128,8 +132,12 @@ def _fold(arguments: tuple[sp.Expr, ...], function: Any, lower: Callable[[sp.Exp
 
 
 def _number(value: sp.Expr) -> sp.Expr:
-    if value in (sp.zoo, sp.nan):
+    if value == sp.zoo:
         raise SpecError("division by zero gives no number")
+    if value == sp.nan:
+        raise SpecError("the equation holds NaN, which is not a number")
+    if value in (sp.oo, -sp.oo):
+        raise SpecError("the equation holds an infinite number", remedy="use the largest number that is needed")
     if value.is_real is False or value == sp.I:
         raise SpecError(f"{value} is not a real number")
     if isinstance(value, sp.NumberSymbol):  # pi, E: the float64 nearest to it is exact enough for every dtype
@@ -137,9 +145,13 @@ def _number(value: sp.Expr) -> sp.Expr:
     if isinstance(value, sp.Float):
         number = float(value)
         if number != number or number in (float("inf"), float("-inf")):
-            raise SpecError(f"number {value} is beyond float64")
+            raise _beyond(value)
         return sp.Rational(repr(number))
     if value.is_Rational and abs(value) <= LARGEST:
         return value
-    text = str(value)
-    raise SpecError(f"number {text if len(text) <= 30 else text[:30] + '..'} is beyond float64")
+    raise _beyond(value)
+
+
+def _beyond(value: sp.Expr) -> SpecError:
+    text = str(value) if value.is_Float else f"of {len(str(value))} characters"
+    return SpecError(f"number {text if len(text) <= 30 else text[:30] + '..'} is beyond float64")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import sympy as sp
 from sympy.printing.str import StrPrinter
 
-from symbp.ir.affine import Affine
+from symbp.ir.affine import Affine, FloorDiv, Mod
 from symbp.ir.body import Body, Operand, slot
 from symbp.ir.functions import absolute
 from symbp.ir.program import Program
@@ -37,10 +37,14 @@ class BodyPrinter(StrPrinter):
 def body_text(body: Body, operand_text: Callable[[Operand], str] = str) -> str:
     """The template with its operands written in; an affine operand in a product is bracketed."""
     names = {
-        slot(k): f"({operand_text(o)})" if isinstance(o, Affine) and len(o.terms) > 1 else operand_text(o)
+        slot(k): f"({operand_text(o)})" if isinstance(o, Affine) and _is_compound(o) else operand_text(o)
         for k, o in enumerate(body.operands)
     }
     return str(BodyPrinter(names).doprint(body.expr))
+
+
+def _is_compound(value: Affine) -> bool:
+    return len(value.terms) > 1 or isinstance(value.as_atom(), FloorDiv | Mod)
 
 
 def guard_text(guard: Guard) -> str:

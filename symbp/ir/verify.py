@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from symbp.ir.bounds import is_nonnegative, lower_bound
+from dataclasses import replace
+from math import gcd
+
+from symbp.ir.affine import Affine, Index
+from symbp.ir.bounds import holds_everywhere, is_nonnegative, lower_bound
 from symbp.ir.program import DType, Program
-from symbp.ir.statement import Reduction, Statement, guard_indices
+from symbp.ir.statement import Domain, NonNegative, Reduction, Statement, guard_indices
 from symbp.ir.text import statement_text
 
 
@@ -79,12 +83,34 @@ def _verify_disjoint(name: str, program: Program, after: str) -> None:
 def are_disjoint(one: Statement, other: Statement) -> bool:
     """True if the two statements provably write different elements of their tensor."""
     other = other.rename_apart(one.indices)
-    ranges = (*one.domain.ranges, *other.domain.ranges)
+    both = Domain((*one.domain.ranges, *other.domain.ranges), (*one.guards, *other.guards))
+    same: dict[Index, Affine] = {}
     for a, b in zip(one.subscripts, other.subscripts, strict=True):
-        for difference in (a - b - 1, b - a - 1):  # a > b everywhere, or b > a everywhere
-            low = lower_bound(difference, ranges)
-            if low is not None and is_nonnegative(low):
-                return True
+        if holds_everywhere(a - b - 1, both) or holds_everywhere(b - a - 1, both) or _has_other_remainder(a - b):
+            return True
+        index = b.as_index()
+        if index is not None:
+            same.setdefault(index, a)
+    return _exclude_each_other(
+        one, replace(other, domain=Domain(other.domain.ranges, other.domain.substitute_guards(same)))
+    )
+
+
+def _has_other_remainder(difference: Affine) -> bool:
+    """True if it is never 0 because of a common factor: ``2*i - (2*k + 1)``."""
+    factor = gcd(*(c for m, c in difference.terms if m)) if difference.terms else 0
+    return factor > 1 and difference.constant % factor != 0
+
+
+def _exclude_each_other(one: Statement, other: Statement) -> bool:
+    """True if a guard of one contradicts a guard of the other: ``i >= j`` and ``i < j``."""
+    ranges = (*one.domain.ranges, *other.domain.ranges)
+    for mine in one.guards:
+        for theirs in other.guards:
+            if isinstance(mine, NonNegative) and isinstance(theirs, NonNegative):
+                low = lower_bound(-mine.value - theirs.value - 1, ranges)
+                if low is not None and is_nonnegative(low):
+                    return True
     return False
 
 
