@@ -79,7 +79,7 @@ def _asked_for(request: DerivativeRequest) -> Node:
 
 
 def state_requests(program: Program) -> tuple[Program, dict[str, DerivativeRequest]]:
-    """The program with a statement for each derivative that it asks for, so that this has its place among the others."""
+    """The program with a statement for each derivative it asks for, so that it has its place among the others."""
     statements = []
     for request in program.derivatives:
         free = tuple(r.index for r in request.ranges)

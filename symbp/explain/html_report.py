@@ -25,10 +25,10 @@ _FOLDERS = (_PACKAGE / "templates" / "report", _PACKAGE.parent / "templates" / "
 
 def html(
     subject: Derivation | Program,
+    update: Program | None = None,
     *,
     wrt: Sequence[str] | None = None,
     declared: Program | None = None,
-    update: Program | None = None,
 ) -> str:
     """A self-contained page with every equation, its shape, its matrix form and where it comes from.
 

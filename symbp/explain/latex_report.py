@@ -21,10 +21,10 @@ _PREAMBLE = r"""\documentclass{article}
 
 def latex(
     subject: Derivation | Program,
+    update: Program | None = None,
     *,
     wrt: Sequence[str] | None = None,
     declared: Program | None = None,
-    update: Program | None = None,
     standalone: bool = False,
 ) -> str:
     """The equations as ``align`` environments under headings, ready for ``\\input``; `amsmath` is needed.

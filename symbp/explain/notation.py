@@ -187,9 +187,9 @@ def binding(node: Node) -> int:
         return LOOSE
     if isinstance(node, Total | Reduced):
         return TERM
-    if isinstance(node, Product | Quotient | MatrixProduct | Derivative) or (
-        isinstance(node, Decimal) and node.exponent
-    ):
+    if isinstance(node, Product | Quotient | MatrixProduct | Derivative):
+        return FACTOR
+    if isinstance(node, Decimal) and node.exponent:
         return FACTOR
     if isinstance(node, Power | Transposed):
         return BASE

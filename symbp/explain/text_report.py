@@ -18,10 +18,10 @@ _WIDEST = 96
 
 def text(
     subject: Derivation | Program,
+    update: Program | None = None,
     *,
     wrt: Sequence[str] | None = None,
     declared: Program | None = None,
-    update: Program | None = None,
 ) -> str:
     """The equations of a model and of its derivatives, in the notation of spec files, with shapes and matrix forms.
 
