@@ -30,7 +30,7 @@ from symbp.ir import (
 )
 from symbp.ir.derivation import Derivation
 from symbp.ir.functions import floor, relu, select, sigmoid, sqrt, step, stop_gradient, tanh
-from tests.derive import models
+from tests.derive import torch_models as models
 from tests.derive.equations import Equations
 from tests.derive.references import TOLERANCE, Case, worst_error
 

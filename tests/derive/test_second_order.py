@@ -11,7 +11,7 @@ import torch
 from symbp.check.interpreter import interpret
 from symbp.derive.second_order import hessian, hessian_vector_product
 from symbp.ir import Role, statement_text
-from tests.derive import models
+from tests.derive import torch_models as models
 from tests.derive.equations import Equations
 from tests.derive.references import TOLERANCE, Case, error, tensors_of
 

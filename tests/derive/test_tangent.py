@@ -28,7 +28,7 @@ from symbp.ir import (
     statement_text,
 )
 from symbp.ir.functions import tanh
-from tests.derive import models
+from tests.derive import torch_models as models
 from tests.derive.equations import Equations
 from tests.derive.references import TOLERANCE, Case, error, random_feed, reference_gradients, worst_error
 
