@@ -1,271 +1,180 @@
-"""Whole models written by hand as equations: dense, convolutional, recurrent, attention."""
+"""Small models as hand-built programs, each with sizes and data to run it on."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 import sympy as sp
-import torch
 
-from symbp.ir import Affine, NonNegative, Reduction, Size
-from symbp.ir.functions import relu, select, sigmoid, stop_gradient, tanh
+from symbp.ir import Affine, NonNegative, Program, Reduction
+from symbp.ir.functions import relu, sigmoid, softplus, sqrt, tanh
 from tests.derive.equations import Equations, Handle
-from tests.derive.references import Case, case_of, declare, extent_axis
 
-functional = torch.nn.functional
-
-
-def add_cross_entropy(eq: Equations, z: Handle, names: str, label: Handle, size: str, loss: str = "loss") -> None:
-    """``loss = mean over b of -log softmax(z)[b, label[b]]``, shifted by the largest logit."""
-    b, k = (i for i in eq.extents if i.name in names)
-    top = eq.let("top", (b,), stop_gradient(z[b, k]), (k,), Reduction.MAX)
-    e = eq.let("e", (b, k), sp.exp(z[b, k] - top[b]))
-    s = eq.let("s", (b,), e[b, k], (k,))
-    logp = eq.let("logp", (b, k), z[b, k] - top[b] - sp.log(s[b]))
-    eq.let(loss, (), -logp[b, label.read(b)] / eq.value(Size(size)), (b,))
+Case = tuple[Program, dict[str, Any]]
+HALF = sp.Rational(1, 2)
 
 
-def mlp(n: int) -> Case:
-    """Two dense layers with a residual, softmax and cross-entropy."""
+def _normal(seed: int, *shape: int) -> np.ndarray[Any, Any]:
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def softmax_cross_entropy(n: int) -> Case:
     eq = Equations()
-    b, j, i, k = eq.axis("b", "B"), eq.axis("j", 5), eq.axis("i", 5), eq.axis("k", 4)
-    x, label = eq.given("x", b, j), eq.given("label", b, below=4)
-    W, V, c = eq.parameter("W", j, i), eq.parameter("V", i, k), eq.parameter("c", i)
-    a = eq.let("a", (b, i), x[b, j] * W[j, i], (j,))
-    h = eq.let("h", (b, i), tanh(a[b, i] + c[i]))
-    r = eq.let("r", (b, i), relu(a[b, i]) + h[b, i] * x[b, i])
-    z = eq.let("z", (b, k), r[b, i] * V[i, k], (i,))
-    add_cross_entropy(eq, z, "bk", label, "B")
-
-    def reference(t: dict[str, torch.Tensor]) -> torch.Tensor:
-        a = t["x"] @ t["W"]
-        return functional.cross_entropy((torch.relu(a) + torch.tanh(a + t["c"]) * t["x"]) @ t["V"], t["label"])
-
-    return case_of(eq, reference, B=n)
+    b, j, k, m = eq.axis("b", "n_batch"), eq.axis("j", 5), eq.axis("k", 4), eq.axis("m", 4)
+    x, w, c = eq.given("x", b, j), eq.parameter("W", j, k), eq.parameter("c", k)
+    label = eq.given("label", b, below=4)
+    z_sum = eq.let("z_sum", (b, k), x[b, j] * w[j, k], over=(j,))
+    z = eq.let("z", (b, k), z_sum[b, k] + c[k])
+    p_sum = eq.let("p_sum", (b,), sp.exp(z[b, m]), over=(m,))
+    p = eq.let("p", (b, k), sp.exp(z[b, k]) / p_sum[b])
+    eq.let("loss", (), -sp.log(p[b, Affine.of(label.read(b))]) / eq.value(eq.extents[b]), over=(b,))
+    feed = {"x": _normal(0, n, 5), "W": _normal(1, 5, 4), "c": _normal(2, 4)}
+    return eq.program("loss", ("p",)), feed | {"label": np.random.default_rng(3).integers(0, 4, n)}
 
 
-def norm_and_power(n: int) -> Case:
-    """Layer normalisation over an odd power of its output, and a norm."""
+def logistic_regression(n: int) -> Case:
     eq = Equations()
-    b, k = eq.axis("b", "B"), eq.axis("k", 7)
-    x, g, w = eq.parameter("x", b, k), eq.parameter("g", k), eq.given("w", b, k)
-    mu = eq.let("mu", (b,), x[b, k] / 7, (k,))
-    xc = eq.let("xc", (b, k), x[b, k] - mu[b])
-    v = eq.let("v", (b,), xc[b, k] ** 2 / 7, (k,))
-    rs = eq.let("rs", (b,), (v[b] + sp.Rational(1, 100)) ** sp.Rational(-1, 2))
-    y = eq.let("y", (b, k), xc[b, k] * rs[b] * g[k])
-    eq.let("loss", (), w[b, k] * y[b, k] ** 3, (b, k))
-
-    def reference(t: dict[str, torch.Tensor]) -> torch.Tensor:
-        return (t["w"] * functional.layer_norm(t["x"], (7,), t["g"], None, 0.01) ** 3).sum()
-
-    return case_of(eq, reference, B=n)
+    b, j = eq.axis("b", "n_batch"), eq.axis("j", 5)
+    x, w, y = eq.given("x", b, j), eq.parameter("w", j), eq.given("y", b)
+    z = eq.let("z", (b,), x[b, j] * w[j], over=(j,))
+    p = eq.let("p", (b,), sigmoid(z[b]))
+    loss = -(y[b] * sp.log(p[b]) + (1 - y[b]) * sp.log(1 - p[b])) / eq.value(eq.extents[b])
+    eq.let("loss", (), loss, over=(b,))
+    feed = {"x": _normal(0, n, 5), "w": _normal(1, 5), "y": (_normal(2, n) > 0) * 1.0}
+    return eq.program("loss", ("p",)), feed
 
 
-def convolution(stride: int, padding: int, dilation: int, pool: int, pool_stride: int, n: int = 1) -> Case:
-    """A convolution, relu and max pooling."""
+def linear_regression(n: int) -> Case:
     eq = Equations()
-    size = 9
-    out = (size + 2 * padding - dilation * 2 - 1) // stride + 1
-    pooled = (out - pool) // pool_stride + 1
-    b, c, h, w = eq.axis("b", "B"), eq.axis("c", 2), eq.axis("h", size), eq.axis("w", size)
-    o, p, q, u, v = eq.axis("o", 3), eq.axis("p", out), eq.axis("q", out), eq.axis("u", 3), eq.axis("v", 3)
-    i, j, r, s = eq.axis("i", pooled), eq.axis("j", pooled), eq.axis("r", pool), eq.axis("s", pool)
-    x, K, bias = eq.parameter("x", b, c, h, w), eq.parameter("K", o, c, u, v), eq.parameter("bias", o)
-    g = eq.given("g", o, i, j)
-    row, column = stride * p + dilation * u - padding, stride * q + dilation * v - padding
-    inside = [NonNegative(e) for at in (row, column) for e in (at, size - 1 - at)] if padding else []
-    y = eq.let("y", (b, o, p, q), x[b, c, row, column] * K[o, c, u, v], (c, u, v), where=inside)
-    a = eq.let("a", (b, o, p, q), relu(y[b, o, p, q] + bias[o]))
-    m = eq.let("m", (b, o, i, j), a[b, o, pool_stride * i + r, pool_stride * j + s], (r, s), reduction=Reduction.MAX)
-    eq.let("loss", (), g[o, i, j] * m[b, o, i, j] ** 2, (b, o, i, j))
-
-    def reference(t: dict[str, torch.Tensor]) -> torch.Tensor:
-        y = functional.conv2d(t["x"], t["K"], t["bias"], stride=stride, padding=padding, dilation=dilation)
-        return (functional.max_pool2d(torch.relu(y), pool, stride=pool_stride) ** 2 * t["g"]).sum()
-
-    return case_of(eq, reference, B=n)
+    b, j, k = eq.axis("b", "n_batch"), eq.axis("j", 5), eq.axis("k", 3)
+    x, w, c, y = eq.given("x", b, j), eq.parameter("W", j, k), eq.parameter("c", k), eq.given("y", b, k)
+    z_sum = eq.let("z_sum", (b, k), x[b, j] * w[j, k], over=(j,))
+    z = eq.let("z", (b, k), z_sum[b, k] + c[k])
+    eq.let("loss", (), (z[b, k] - y[b, k]) ** 2 / (3 * eq.value(eq.extents[b])), over=(b, k))
+    feed = {"x": _normal(0, n, 5), "W": _normal(1, 5, 3), "c": _normal(2, 3), "y": _normal(3, n, 3)}
+    return eq.program("loss", ("z",)), feed
 
 
-def embedding(n: int) -> Case:
-    """A mean of embeddings, a projection, cross-entropy."""
+def perceptron(n: int) -> Case:
+    """Two hidden layers with different activations, a residual, and a squared error."""
     eq = Equations()
-    b, t, k, v = eq.axis("b", "B"), eq.axis("t", "T"), eq.axis("k", 6), eq.axis("v", 9)
-    tok, label = eq.given("tok", b, t, below=9), eq.given("label", b, below=9)
-    E, V = eq.parameter("E", v, k), eq.parameter("V", k, v)
-    h = eq.let("h", (b, k), E[tok.read(b, t), k] / eq.value(Size("T")), (t,))
-    z = eq.let("z", (b, v), h[b, k] * V[k, v], (k,))
-    add_cross_entropy(eq, z, "bv", label, "B")
-
-    def reference(d: dict[str, torch.Tensor]) -> torch.Tensor:
-        return functional.cross_entropy(d["E"][d["tok"]].mean(1) @ d["V"], d["label"])
-
-    return case_of(eq, reference, B=n, T=3)
-
-
-def rnn(n: int) -> Case:
-    """``h[t+1] = tanh(x[t] W + h[t] U)``."""
-    eq = Equations()
-    b, t, j, k, i = eq.axis("b", "B"), eq.axis("t", "T"), eq.axis("j", 2), eq.axis("k", 3), eq.axis("i", 3)
-    x, W, U, h0 = eq.given("x", b, t, j), eq.parameter("W", j, k), eq.parameter("U", i, k), eq.parameter("h0", b, k)
-    h = declare(eq, "h", (Size("B"), Size("T") + 1, 3), "btk")
-    eq.let("h", (b, k), h0[b, k], at=(b, 0, k))
-    xw = eq.let("xw", (b, t, k), x[b, t, j] * W[j, k], (j,))
-    hu = eq.let("hu", (b, t, k), h[b, t, i] * U[i, k], (i,))
-    pre = eq.let("pre", (b, t, k), xw[b, t, k] + hu[b, t, k])
-    eq.let("h", (b, t, k), tanh(pre[b, t, k]), at=(b, t + 1, k))
-    eq.let("loss", (), h[b, t + 1, k] ** 2, (b, t, k))
-
-    def reference(d: dict[str, torch.Tensor]) -> torch.Tensor:
-        h, total = d["h0"], torch.zeros((), dtype=torch.float64)
-        for step in range(d["x"].shape[1]):
-            h = torch.tanh(d["x"][:, step] @ d["W"] + h @ d["U"])
-            total = total + (h**2).sum()
-        return total
-
-    return case_of(eq, reference, B=2, T=n)
-
-
-def lstm(n: int) -> Case:
-    """An LSTM whose last step alone is used."""
-    eq = Equations()
-    b, t, j, k, i = eq.axis("b", "B"), eq.axis("t", "T"), eq.axis("j", 2), eq.axis("k", 3), eq.axis("i", 3)
-    x = eq.given("x", b, t, j)
-    shape = (Size("B"), Size("T") + 1, 3)
-    h, c = declare(eq, "h", shape, "btk"), declare(eq, "c", shape, "btk")
-    eq.let("h", (b, k), 0, at=(b, 0, k))
-    eq.let("c", (b, k), 0, at=(b, 0, k))
-    gates = {}
-    for gate in "ifgo":
-        W, U, bias = eq.parameter(f"W{gate}", j, k), eq.parameter(f"U{gate}", i, k), eq.parameter(f"b{gate}", k)
-        xw = eq.let(f"xw{gate}", (b, t, k), x[b, t, j] * W[j, k], (j,))
-        hu = eq.let(f"hu{gate}", (b, t, k), h[b, t, i] * U[i, k], (i,))
-        pre = eq.let(f"pre{gate}", (b, t, k), xw[b, t, k] + hu[b, t, k] + bias[k])
-        function = tanh if gate == "g" else sigmoid
-        gates[gate] = eq.let(gate, (b, t, k), function(pre[b, t, k]))[b, t, k]
-    eq.let("c", (b, t, k), gates["f"] * c[b, t, k] + gates["i"] * gates["g"], at=(b, t + 1, k))
-    tc = eq.let("tc", (b, t, k), tanh(c[b, t + 1, k]))
-    eq.let("h", (b, t, k), gates["o"] * tc[b, t, k], at=(b, t + 1, k))
-    eq.let("loss", (), h[b, Affine.of(Size("T")), k] ** 3, (b, k))
-
-    def reference(d: dict[str, torch.Tensor]) -> torch.Tensor:
-        h = c = torch.zeros((2, 3), dtype=torch.float64)
-        for step in range(d["x"].shape[1]):
-            pre = {g: d["x"][:, step] @ d[f"W{g}"] + h @ d[f"U{g}"] + d[f"b{g}"] for g in "ifgo"}
-            c = torch.sigmoid(pre["f"]) * c + torch.sigmoid(pre["i"]) * torch.tanh(pre["g"])
-            h = torch.sigmoid(pre["o"]) * torch.tanh(c)
-        return (h**3).sum()
-
-    return case_of(eq, reference, B=2, T=n)
-
-
-def volterra(n: int) -> Case:
-    """A recurrence that remembers every earlier step: ``h[t+1] = tanh(sum[s <= t] a[t - s] h[s] U)``."""
-    eq = Equations()
-    t, s, k, i = eq.axis("t", "T"), eq.axis("s", "T"), eq.axis("k", 3), eq.axis("i", 3)
-    a, U, h0 = eq.parameter("a", t), eq.parameter("U", i, k), eq.parameter("h0", k)
-    h = declare(eq, "h", (Size("T") + 1, 3), "tk")
-    eq.let("h", (k,), h0[k], at=(0, k))
-    m = eq.let("m", (t, k), a[t - s] * h[s, k], (s,), where=[NonNegative(t - s)])
-    pre = eq.let("pre", (t, k), m[t, i] * U[i, k], (i,))
-    eq.let("h", (t, k), tanh(pre[t, k]), at=(t + 1, k))
-    eq.let("loss", (), h[t + 1, k] ** 2, (t, k))
-
-    def reference(d: dict[str, torch.Tensor]) -> torch.Tensor:
-        states = [d["h0"]]
-        for step in range(len(d["a"])):
-            memory = sum(d["a"][step - s] * states[s] for s in range(step + 1))
-            states.append(torch.tanh(memory @ d["U"]))
-        return sum((state**2).sum() for state in states[1:])
-
-    return case_of(eq, reference, T=n)
-
-
-def linear_scan(n: int) -> Case:
-    """``h[t+1] = a[t] h[t] + c[t]``."""
-    eq = Equations()
-    t = eq.axis("t", "T")
-    a, c = eq.parameter("a", t), eq.parameter("c", t)
-    h = declare(eq, "h", (Size("T") + 1,), "t")
-    eq.let("h", (), 0, at=(0,))
-    eq.let("h", (t,), a[t] * h[t] + c[t], at=(t + 1,))
-    eq.let("loss", (), h[t + 1] ** 2, (t,))
-
-    def reference(d: dict[str, torch.Tensor]) -> torch.Tensor:
-        h = total = torch.zeros((), dtype=torch.float64)
-        for step in range(len(d["a"])):
-            h = d["a"][step] * h + d["c"][step]
-            total = total + h**2
-        return total
-
-    return case_of(eq, reference, T=n)
-
-
-def bidirectional(n: int) -> Case:
-    """Two recurrences in opposite directions of time."""
-    eq = Equations()
-    t, k, i = eq.axis("t", "T"), eq.axis("k", 3), eq.axis("i", 3)
-    x, U, V = eq.given("x", t, k), eq.parameter("U", i, k), eq.parameter("V", i, k)
-    shape = (Size("T") + 1, 3)
-    f, g = declare(eq, "f", shape, "tk"), declare(eq, "g", shape, "tk")
-    eq.let("f", (k,), 0, at=(0, k))
-    eq.let("g", (k,), 0, at=(Affine.of(Size("T")), k))
-    fu = eq.let("fu", (t, k), f[t, i] * U[i, k], (i,))
-    gv = eq.let("gv", (t, k), g[t + 1, i] * V[i, k], (i,))
-    eq.let("f", (t, k), tanh(fu[t, k] + x[t, k]), at=(t + 1, k))
-    eq.let("g", (t, k), tanh(gv[t, k] + x[t, k]), at=(t, k))
-    eq.let("loss", (), f[t + 1, k] * g[t, k], (t, k))
-
-    def reference(d: dict[str, torch.Tensor]) -> torch.Tensor:
-        steps = d["x"].shape[0]
-        forward = [torch.zeros(3, dtype=torch.float64)]
-        backward = [torch.zeros(3, dtype=torch.float64)]
-        for s in range(steps):
-            forward.append(torch.tanh(forward[-1] @ d["U"] + d["x"][s]))
-            backward.append(torch.tanh(backward[-1] @ d["V"] + d["x"][steps - 1 - s]))
-        return sum((forward[s + 1] * backward[steps - s]).sum() for s in range(steps))
-
-    return case_of(eq, reference, T=n)
+    b, j, k, m = eq.axis("b", "n_batch"), eq.axis("j", 5), eq.axis("k", 7), eq.axis("m", 7)
+    x, w1, c1 = eq.given("x", b, j), eq.parameter("W1", j, k), eq.parameter("c1", k)
+    w2, w3, y = eq.parameter("W2", m, k), eq.parameter("w3", k), eq.given("y", b)
+    s1 = eq.let("s1", (b, k), x[b, j] * w1[j, k], over=(j,))
+    a1 = eq.let("a1", (b, k), tanh(s1[b, k] + c1[k]))
+    s2 = eq.let("s2", (b, k), a1[b, m] * w2[m, k], over=(m,))
+    a2 = eq.let("a2", (b, k), a1[b, k] + relu(s2[b, k]) * sigmoid(s2[b, k]))
+    o = eq.let("o", (b,), a2[b, k] * w3[k], over=(k,))
+    error = eq.let("error", (b,), o[b] - y[b])
+    eq.let("loss", (), error[b] ** 2 * HALF / eq.value(eq.extents[b]), over=(b,))
+    feed = {"x": _normal(0, n, 5), "W1": _normal(1, 5, 7), "c1": _normal(2, 7), "W2": _normal(3, 7, 7)}
+    return eq.program("loss", ("o",)), feed | {"w3": _normal(4, 7), "y": _normal(5, n)}
 
 
 def attention(n: int) -> Case:
-    """Causal attention with several heads in one flattened axis ``h*3 + e``."""
+    """Causal attention of one head over a sequence of n."""
     eq = Equations()
-    i, j, d, h, e = eq.axis("i", "T"), eq.axis("j", "T"), eq.axis("d", 5), eq.axis("h", 2), eq.axis("e", 3)
-    f = extent_axis(eq, "f", 6)
-    x, g = eq.parameter("x", i, d), eq.given("g", i, f)
-    causal = [NonNegative(i - j)]
-    projected = {}
-    for name in "qkv":
-        W = eq.parameter(f"W{name}", d, f)
-        projected[name] = eq.let(name, (i, f), x[i, d] * W[d, f], (d,))
-    q, k, v = projected["q"], projected["k"], projected["v"]
-    scores = q[i, 3 * h + e] * k[j, 3 * h + e] * sp.Rational(4, 7)
-    s = eq.let("s", (h, i, j), scores, (e,), where=causal)
-    top = eq.let("top", (h, i), stop_gradient(s[h, i, j]), (j,), Reduction.MAX, where=causal)
-    w = eq.let("w", (h, i, j), sp.exp(s[h, i, j] - top[h, i]), where=causal)
-    Z = eq.let("Z", (h, i), w[h, i, j], (j,), where=causal)
-    p = eq.let("p", (h, i, j), w[h, i, j] / Z[h, i], where=causal)
-    o = eq.let("o", (i, h, e), p[h, i, j] * v[j, 3 * h + e], (j,), where=causal)
-    eq.let("loss", (), g[i, 3 * h + e] * o[i, h, e] ** 2, (i, h, e))
-
-    def reference(t: dict[str, torch.Tensor]) -> torch.Tensor:
-        q, k, v = ((t["x"] @ t[f"W{n}"]).reshape(-1, 2, 3).transpose(0, 1) for n in "qkv")
-        o = functional.scaled_dot_product_attention(q, k, v, is_causal=True, scale=4 / 7)
-        return (t["g"] * o.transpose(0, 1).reshape(-1, 6) ** 2).sum()
-
-    return case_of(eq, reference, T=n)
+    i, j, d, e = eq.axis("i", "n_time"), eq.axis("j", "n_time"), eq.axis("d", 3), eq.axis("e", 3)
+    x, wq, wk, wv = eq.given("x", i, d), eq.parameter("Wq", d, e), eq.parameter("Wk", d, e), eq.parameter("Wv", d, e)
+    q = eq.let("q", (i, e), x[i, d] * wq[d, e], over=(d,))
+    key = eq.let("key", (i, e), x[i, d] * wk[d, e], over=(d,))
+    v = eq.let("v", (i, e), x[i, d] * wv[d, e], over=(d,))
+    causal = (NonNegative(i - j),)
+    s_sum = eq.let("s_sum", (i, j), q[i, e] * key[j, e], over=(e,))
+    s = eq.let("s", (i, j), s_sum[i, j] / sqrt(sp.Integer(3)))
+    p_sum = eq.let("p_sum", (i,), sp.exp(s[i, j]), over=(j,), where=causal)
+    p = eq.let("p", (i, j), sp.exp(s[i, j]) / p_sum[i], where=causal)
+    y = eq.let("y", (i, e), p[i, j] * v[j, e], over=(j,), where=causal)
+    eq.let("loss", (), y[i, e] ** 3, over=(i, e))
+    feed = {"x": _normal(0, n, 3), "Wq": _normal(1, 3, 3), "Wk": _normal(2, 3, 3), "Wv": _normal(3, 3, 3)}
+    return eq.program("loss", ("p", "y")), feed
 
 
-def branches(n: int) -> Case:
-    """A branch whose other side is not defined: log of a negative number."""
+def layer_norm(n: int) -> Case:
     eq = Equations()
-    i = eq.axis("i", "N")
-    x, w = eq.parameter("x", i), eq.given("w", i)
-    y = eq.let("y", (i,), select(x[i] > 0, sp.log(x[i]), x[i] ** 2))
-    eq.let("loss", (), w[i] * y[i], (i,))
+    b, k = eq.axis("b", "n_batch"), eq.axis("k", 7)
+    x, g, c, w = eq.parameter("x", b, k), eq.parameter("g", k), eq.parameter("c", k), eq.given("w", b, k)
+    mean = eq.let("mean", (b,), x[b, k] / 7, over=(k,))
+    centred = eq.let("centred", (b, k), x[b, k] - mean[b])
+    variance = eq.let("variance", (b,), centred[b, k] ** 2 / 7, over=(k,))
+    scale = eq.let("scale", (b,), (variance[b] + sp.Rational(1, 1000)) ** -HALF)
+    normal = eq.let("normal", (b, k), centred[b, k] * scale[b])
+    y = eq.let("y", (b, k), normal[b, k] * g[k] + c[k])
+    eq.let("loss", (), w[b, k] * y[b, k], over=(b, k))
+    feed = {"x": _normal(0, n, 7), "g": _normal(1, 7), "c": _normal(2, 7), "w": _normal(3, n, 7)}
+    return eq.program("loss", ("y",)), feed
 
-    def reference(t: dict[str, torch.Tensor]) -> torch.Tensor:
-        x = t["x"]
-        safe = torch.where(x > 0, x, torch.ones_like(x))
-        return (t["w"] * torch.where(x > 0, torch.log(safe), x**2)).sum()
 
-    return case_of(eq, reference, N=n)
+def lstm(n: int) -> Case:
+    eq = Equations()
+    t, b, j, k, m = eq.axis("t", "n_time"), eq.axis("b", 3), eq.axis("j", 2), eq.axis("k", 4), eq.axis("m", 4)
+    n_time = eq.extents[t]
+    x = eq.given("x", b, t, j)
+    feed = {"x": _normal(0, 3, n, 2)}
+    h = Handle(eq, "h")
+    c = Handle(eq, "c")
+    shape = (3, n_time + 1, 4)
+    eq.let("h", (b, k), 0, at=(b, 0, k), shape=shape)
+    eq.let("c", (b, k), 0, at=(b, 0, k), shape=shape)
+    gates = {}
+    for seed, (name, function) in enumerate({"i": sigmoid, "f": sigmoid, "g": tanh, "o": sigmoid}.items()):
+        w, u, bias = eq.parameter(f"W{name}", j, k), eq.parameter(f"U{name}", m, k), eq.parameter(f"b{name}", k)
+        feed |= {f"W{name}": _normal(3 * seed, 2, 4), f"U{name}": _normal(3 * seed + 1, 4, 4)}
+        feed |= {f"b{name}": _normal(3 * seed + 2, 4)}
+        drive = eq.let(f"{name}_x", (b, t, k), x[b, t, j] * w[j, k], over=(j,))
+        back = eq.let(f"{name}_h", (b, t, k), h[b, t, m] * u[m, k], over=(m,))
+        gates[name] = eq.let(name, (b, t, k), function(drive[b, t, k] + back[b, t, k] + bias[k]))
+    i, f, g, o = (gates[name][b, t, k] for name in "ifgo")
+    eq.let("c", (b, t, k), f * c[b, t, k] + i * g, at=(b, t + 1, k))
+    eq.let("h", (b, t, k), o * tanh(c[b, t + 1, k]), at=(b, t + 1, k))
+    eq.let("loss", (), h[b, n_time, k] ** 2, over=(b, k))
+    return eq.program("loss"), feed
+
+
+def convolution(n: int) -> Case:
+    """Convolution with padding by guards, relu, max pooling, and a squared sum."""
+    eq = Equations()
+    b, p, u, f = eq.axis("b", "n_batch"), eq.axis("p", 8), eq.axis("u", 3), eq.axis("f", 2)
+    q, v = eq.axis("q", 4), eq.axis("v", 2)
+    x, kernel, bias = eq.parameter("x", b, p), eq.parameter("K", u, f), eq.parameter("c", f)
+    inside = (NonNegative(p + u - 1), NonNegative(8 - (p + u)))
+    s = eq.let("s", (b, p, f), x[b, p + u - 1] * kernel[u, f], over=(u,), where=inside)
+    a = eq.let("a", (b, p, f), relu(s[b, p, f] + bias[f]))
+    y = eq.let("y", (b, q, f), a[b, 2 * q + v, f], over=(v,), reduction=Reduction.MAX)
+    eq.let("loss", (), y[b, q, f] ** 2 * sp.Rational(1, 3), over=(b, q, f))
+    return eq.program("loss", ("y",)), {"x": _normal(0, n, 8), "K": _normal(1, 3, 2), "c": _normal(2, 2)}
+
+
+def embedding(n: int) -> Case:
+    """Mean of the embeddings of a window, scored with a norm and a softplus."""
+    eq = Equations()
+    b, t, k = eq.axis("b", "n_batch"), eq.axis("t", 3), eq.axis("k", 4)
+    v = eq.axis("v", 6)
+    table, token, w = eq.parameter("E", v, k), eq.given("token", b, t, below=6), eq.parameter("w", k)
+    e = eq.let("e", (b, t, k), table[Affine.of(token.read(b, t)), k])
+    mean = eq.let("mean", (b, k), e[b, t, k] / 3, over=(t,))
+    square = eq.let("square", (b,), mean[b, k] ** 2, over=(k,))
+    unit = eq.let("unit", (b, k), mean[b, k] / sqrt(square[b]))
+    score = eq.let("score", (b,), unit[b, k] * w[k], over=(k,))
+    eq.let("loss", (), softplus(-score[b]) - score[b] * HALF, over=(b,))
+    tokens = np.random.default_rng(0).integers(0, 6, (n, 3))
+    return eq.program("loss"), {"E": _normal(1, 6, 4), "w": _normal(2, 4), "token": tokens}
+
+
+MODELS: dict[str, Callable[[int], Case]] = {
+    f.__name__: f
+    for f in (
+        softmax_cross_entropy,
+        logistic_regression,
+        linear_regression,
+        perceptron,
+        attention,
+        layer_norm,
+        lstm,
+        convolution,
+        embedding,
+    )
+}

@@ -1,0 +1,253 @@
+"""Values of the forward pass that the backward pass would otherwise compute again.
+
+p[b, k] = e[b, k]/s[b]       lets the adjoints read p for every e/s
+p[b] = sigmoid(z[b])         lets them read p for every sigmoid(z)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import sympy as sp
+
+from symbp.derive.definitions import covers, is_map
+from symbp.derive.name_calls import is_call
+from symbp.derive.simplify.graph import EquationGraph
+from symbp.derive.simplify.tidy import cost, tidy
+from symbp.ir.affine import Affine, Index, Read
+from symbp.ir.body import Body, Operand, slot
+from symbp.ir.functions import select
+from symbp.ir.program import DType, Program
+from symbp.ir.statement import Guard, Statement
+
+
+@dataclass(frozen=True)
+class _Monomial:
+    """``y = number * product of element**power``, found by one of its elements that shows all of y's indices."""
+
+    statement: Statement
+    anchor: Read
+    number: sp.Rational
+    powers: tuple[tuple[Operand, int], ...]
+
+
+@dataclass(frozen=True)
+class _Call:
+    """``y = f(elements and numbers)``, found by one of its arguments."""
+
+    statement: Statement
+    anchor: Read
+
+
+class ForwardValues:
+    """What the equations of a program compute, by the tensors that they compute it from."""
+
+    def __init__(self, program: Program) -> None:
+        self._monomials: dict[str, list[_Monomial]] = {}
+        self._calls: dict[str, list[_Call]] = {}
+        for statement in program.statements:
+            tensor = program.tensor(statement.tensor)
+            if not is_map(statement) or not covers(statement, tensor) or tensor.dtype is not DType.FLOAT:
+                continue
+            anchor = _anchor(statement)
+            if anchor is None:
+                continue
+            expr = statement.body.expr
+            if is_call(expr) and all(a.is_Symbol or a.is_number for a in expr.args):
+                self._calls.setdefault(anchor.tensor, []).append(_Call(statement, anchor))
+            elif expr.is_Mul or expr.is_Pow:
+                self._add_monomial(statement)
+
+    def _add_monomial(self, statement: Statement) -> None:
+        found = _powers(statement.body.expr)
+        if found is None:
+            return
+        number, powers = found
+        operands = tuple((statement.body.operands[int(s.name[1:])], p) for s, p in powers.items())
+        reads = [o for o, _ in operands if isinstance(o, Read)]
+        if len(reads) < 2:
+            return
+        for anchor in reads:
+            if _shows(anchor, statement):
+                known = self._monomials.setdefault(anchor.tensor, [])
+                known.append(_Monomial(statement, anchor, number, operands))
+
+    def reuse(self, body: Body, guards: Iterable[Guard]) -> Body:
+        """The body with stored values in place of what they were computed from, where that is shorter."""
+        guards = frozenset(guards)
+        if self._calls and body.expr.atoms(sp.Function, sp.Pow):
+            body = self._reuse_calls(body, guards)
+        if self._monomials and any(r.tensor in self._monomials for r in body.reads):
+            body = self._reuse_monomials(body, guards)
+        return body
+
+    # -- calls --------------------------------------------------------------------------------------------------------
+
+    def _reuse_calls(self, body: Body, guards: frozenset[Guard]) -> Body:
+        parts: dict[sp.Symbol, Body] = {slot(k): Body.of(o) for k, o in enumerate(body.operands)}
+        replaced: dict[sp.Expr, sp.Symbol] = {}
+        for call in sorted((c for c in body.expr.atoms(sp.Function, sp.Pow) if is_call(c)), key=sp.default_sort_key):
+            value = self._value_of(body.with_expr(call), guards) if not call.has(select) else None
+            if value is not None:
+                symbol = sp.Symbol(f"value{len(parts)}", real=True)
+                parts[symbol] = Body.of(value)
+                replaced[call] = symbol
+        if not replaced:
+            return body
+        return Body.combine(tidy(body.expr.xreplace(replaced)), parts)
+
+    def _value_of(self, call: Body, guards: frozenset[Guard]) -> Read | None:
+        for read in call.reads:
+            for known in self._calls.get(read.tensor, ()):
+                mapping = _bind(known.anchor, read)
+                if mapping is None or not _holds(known.statement, mapping, guards):
+                    continue
+                if known.statement.body.substitute(mapping) == call:
+                    return known.statement.target.substitute(mapping)
+        return None
+
+    # -- products -----------------------------------------------------------------------------------------------------
+
+    def _reuse_monomials(self, body: Body, guards: frozenset[Guard]) -> Body:
+        """Try the body as it stands and multiplied out; the shorter result wins."""
+        best = self._rewrite(body, guards)
+        if body.expr.has(sp.Add):
+            wide = sp.expand_mul(body.expr)
+            if wide != body.expr:
+                other = self._rewrite(body.with_expr(wide), guards)
+                if cost(other.expr) < cost(best.expr):
+                    best = other
+        return best if cost(best.expr) < cost(body.expr) else body
+
+    def _rewrite(self, body: Body, guards: frozenset[Guard]) -> Body:
+        table = _Table(body)
+
+        def visit(expr: sp.Expr) -> sp.Expr:
+            if isinstance(expr, select) or not expr.args:
+                return expr
+            expr = expr.func(*map(visit, expr.args))
+            return self._shorter(expr, table, guards) if expr.is_Mul or expr.is_Pow else expr
+
+        return table.body(tidy(visit(body.expr)))
+
+    def _shorter(self, expr: sp.Expr, table: _Table, guards: frozenset[Guard]) -> sp.Expr:
+        """Trade factors of a product for stored products while that leaves fewer of them."""
+        number, rest = expr.as_coeff_Mul()
+        powers = dict(f.as_base_exp() for f in sp.Mul.make_args(rest))
+        changed = False
+        while True:
+            found = self._best_trade(powers, table, guards)
+            if found is None:
+                break
+            powers, factor = found
+            number *= factor
+            changed = True
+        return number * sp.Mul(*(b**p for b, p in powers.items())) if changed else expr
+
+    def _best_trade(
+        self, powers: Mapping[sp.Expr, sp.Expr], table: _Table, guards: frozenset[Guard]
+    ) -> tuple[dict[sp.Expr, sp.Expr], sp.Rational] | None:
+        best = None
+        least = _weight(powers)
+        for base in powers:
+            read = table.read(base)
+            for known in self._monomials.get(read.tensor, ()) if read is not None else ():
+                assert read is not None
+                mapping = _bind(known.anchor, read)
+                if mapping is None or not _holds(known.statement, mapping, guards):
+                    continue
+                value = table.symbol(known.statement.target.substitute(mapping))
+                for direction in (1, -1):
+                    traded = dict(powers)
+                    for operand, power in known.powers:
+                        symbol = table.symbol(operand.substitute(mapping))
+                        traded[symbol] = traded.get(symbol, sp.S.Zero) - direction * power
+                    traded[value] = traded.get(value, sp.S.Zero) + direction
+                    traded = {b: p for b, p in traded.items() if p != 0}
+                    if _weight(traded) < least:
+                        best, least = (traded, known.number**-direction), _weight(traded)
+        return best
+
+
+class _Table:
+    """Symbols for the operands of one body, and for those that rewriting brings in."""
+
+    def __init__(self, body: Body) -> None:
+        self._symbols: dict[Operand, sp.Symbol] = {o: slot(k) for k, o in enumerate(body.operands)}
+        self._operands = {s: o for o, s in self._symbols.items()}
+
+    def symbol(self, operand: Operand) -> sp.Symbol:
+        if operand not in self._symbols:
+            symbol = sp.Symbol(f"~value{len(self._symbols):03d}", real=True)
+            self._symbols[operand] = symbol
+            self._operands[symbol] = operand
+        return self._symbols[operand]
+
+    def read(self, expr: sp.Expr) -> Read | None:
+        operand = self._operands.get(expr)
+        return operand if isinstance(operand, Read) else None
+
+    def body(self, expr: sp.Expr) -> Body:
+        return Body.build(expr, self._operands)
+
+
+def _weight(powers: Mapping[sp.Expr, sp.Expr]) -> int:
+    """Multiplications and divisions of a product."""
+    return sum(abs(int(p)) if p.is_Integer else 1 for p in powers.values())
+
+
+def _powers(expr: sp.Expr) -> tuple[sp.Rational, dict[sp.Symbol, int]] | None:
+    number, rest = expr.as_coeff_Mul()
+    powers: dict[sp.Symbol, int] = {}
+    for factor in sp.Mul.make_args(rest):
+        base, power = factor.as_base_exp()
+        if not base.is_Symbol or not power.is_Integer:
+            return None
+        powers[base] = int(power)
+    return number, powers
+
+
+def _anchor(statement: Statement) -> Read | None:
+    """An element that the statement reads at plain subscripts that show all of its indices."""
+    return next((r for r in statement.body.reads if _shows(r, statement)), None)
+
+
+def _shows(read: Read, statement: Statement) -> bool:
+    shown = {s.as_index() for s in read.subscripts}
+    plain = all(s.as_index() is not None or s.is_constant for s in read.subscripts)
+    distinct = len([s for s in read.subscripts if s.as_index() is not None]) == len(shown - {None})
+    return plain and distinct and set(statement.free) <= shown
+
+
+def _bind(anchor: Read, read: Read) -> dict[Index, Affine] | None:
+    """The values of the indices at which `anchor` is `read`, if there are any."""
+    mapping: dict[Index, Affine] = {}
+    for subscript, value in zip(anchor.subscripts, read.subscripts, strict=True):
+        index = subscript.as_index()
+        if index is not None:
+            mapping[index] = value
+        elif subscript != value:
+            return None
+    return mapping
+
+
+def _holds(statement: Statement, mapping: Mapping[Index, Affine], guards: frozenset[Guard]) -> bool:
+    return set(statement.domain.substitute_guards(mapping)) <= guards
+
+
+class ReuseValues:
+    """The rule that lets a statement of the backward pass read stored values."""
+
+    def __init__(self, values: ForwardValues) -> None:
+        self._values = values
+
+    def __call__(self, graph: EquationGraph, number: int) -> bool:
+        if number not in graph.backward:
+            return False
+        statement = graph.statements[number]
+        body = self._values.reuse(statement.body, statement.guards)
+        if body == statement.body:
+            return False
+        graph.replace(number, replace(statement, body=body))
+        return True

@@ -1,0 +1,229 @@
+"""What a sum need not sum.
+
+s_bar[b] = sum[k] -c[b]*p[b, k]*p_bar[b, k]      D_p[b] = sum[k] p[b, k]*p_bar[b, k]
+                                                 s_bar[b] = -c[b]*D_p[b]
+mu_bar[b] = sum[k] -(a[b, k] + c[b]*xc[b, k])    mu_bar[b] = sum[k] -a[b, k]      since sum[k] xc[b, k] = 0
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import sympy as sp
+
+from symbp.derive.definitions import binding, covers, is_map
+from symbp.derive.simplify.graph import EquationGraph, replace_element
+from symbp.derive.simplify.tidy import tidy_body
+from symbp.ir.affine import Affine, Index
+from symbp.ir.body import Body, slot
+from symbp.ir.program import Program, Role, Tensor
+from symbp.ir.statement import Domain, Reduction, Statement, guard_indices
+
+
+def hoist_invariants(graph: EquationGraph, number: int) -> bool:
+    """Take the factors that do not depend on what is summed over out of a sum; the sum gets a name."""
+    statement = graph.statements[number]
+    if number not in graph.backward or statement.reduction is not Reduction.SUM:
+        return False
+    split = _split(statement)
+    if split is None:
+        return False
+    invariant, rest = split
+    used = {*rest.indices, *statement.reduced}
+    for guard in statement.guards:
+        if set(guard_indices(guard)) & set(statement.reduced):
+            used.update(guard_indices(guard))
+    # A guard that stays behind might be what keeps the sum's reads inside their tensors.
+    if any(not set(guard_indices(g)) <= used and set(guard_indices(g)) & used for g in statement.guards):
+        return False
+    free = tuple(i for i in statement.free if i in used)
+    inner = Domain(
+        tuple(statement.domain.range_of(i) for i in (*free, *statement.reduced)),
+        tuple(g for g in statement.guards if set(guard_indices(g)) <= used),
+    )
+    if any(not r.lower.is_constant or int(r.lower) < 0 for r in inner.ranges if r.index in free):
+        return False
+    outer_guards = tuple(g for g in statement.guards if not set(guard_indices(g)) & set(statement.reduced))
+    outer = Domain(tuple(statement.domain.range_of(i) for i in statement.free), outer_guards)
+    name = graph.fresh(_name_of_sum(graph, statement, rest))
+    tensor = Tensor(
+        name, tuple(inner.range_of(i).stop for i in free), Role.ADJOINT, tuple(i.name for i in free), primal=""
+    )
+    subscripts = tuple(map(Affine.of, free))
+    total = replace(statement, tensor=name, subscripts=subscripts, free=free, body=rest, domain=inner, accumulate=False)
+    graph.insert(number, total, tensor)
+    body = tidy_body(invariant * Body.of(total.target))
+    graph.replace(number, replace(statement, body=body, domain=outer, reduced=(), reduction=Reduction.NONE))
+    return True
+
+
+def _split(statement: Statement) -> tuple[Body, Body] | None:
+    """The factors that are invariant, numbers among them, and the others; None if taking them out gains nothing."""
+    number, factors = statement.body.factors()
+    reduced = set(statement.reduced)
+    invariant = [f for f in factors if not reduced & set(f.indices)]
+    rest = [f for f in factors if reduced & set(f.indices)]
+    if not rest or not any(f.reads for f in invariant):
+        return None
+    return _product(Body.of(number), invariant), _product(Body.of(1), rest)
+
+
+def _product(first: Body, others: list[Body]) -> Body:
+    for other in others:
+        first = first * other
+    return first
+
+
+def _name_of_sum(graph: EquationGraph, statement: Statement, rest: Body) -> str:
+    """``D_p`` for a sum of p times its adjoint, ``x_sum`` for a sum of x itself."""
+    if rest.is_read:
+        return f"{rest.reads[0].tensor}_sum"
+    names = [r.tensor for r in rest.reads]
+    for name in names:
+        if graph.tensors[name].primal in names:
+            return f"D_{graph.tensors[name].primal}"
+    return f"{statement.tensor}_sum"
+
+
+class DropZeroSums:
+    """Leave out the part of a sum that is 0 whatever the data: ``sum[k] (x[k] - mean)``."""
+
+    def __init__(self, primal: Program) -> None:
+        self._primal = primal
+
+    def __call__(self, graph: EquationGraph, number: int) -> bool:
+        statement = graph.statements[number]
+        if number not in graph.backward or statement.reduction is not Reduction.SUM or statement.guards:
+            return False
+        body = self._written_out(graph, statement)
+        if body is None:
+            return False
+        terms = body.terms()
+        kept = [t for t in terms if not self._is_zero(t, statement)]
+        if len(kept) == len(terms):
+            return False
+        if not kept:
+            graph.replace(
+                number,
+                replace(
+                    statement,
+                    body=Body.of(0),
+                    reduced=(),
+                    reduction=Reduction.NONE,
+                    domain=Domain(tuple(r for r in statement.domain.ranges if r.index in statement.free)),
+                ),
+            )
+            return True
+        total = kept[0]
+        for term in kept[1:]:
+            total = total + term
+        graph.replace(number, replace(statement, body=tidy_body(total)))
+        return True
+
+    def _written_out(self, graph: EquationGraph, statement: Statement) -> Body | None:
+        """The body as a sum of products, with the one adjoint that it reads written out."""
+        if len(statement.body.reads) != 1:
+            return None
+        read = statement.body.reads[0]
+        found = graph.definition(read.tensor)
+        if found is None or found not in graph.backward:
+            return None
+        definition = graph.statements[found]
+        tensor = graph.tensors[read.tensor]
+        if definition.reduction is not Reduction.NONE or definition.guards or not covers(definition, tensor):
+            return None
+        new = replace_element(statement, read.tensor, lambda r: definition.body.substitute(binding(definition, r)))
+        if new is None:
+            return None
+        wide = sp.expand_mul(new.body.expr)
+        return new.body.with_expr(wide) if wide.is_Add else None
+
+    def _is_zero(self, term: Body, statement: Statement) -> bool:
+        """True if ``sum over the reduced indices of term`` vanishes identically."""
+        reduced = set(statement.reduced)
+        _, factors = term.factors()
+        varying = [f for f in factors if reduced & set(f.indices)]
+        if len(varying) != 1 or not varying[0].is_read:
+            return False
+        read = varying[0].reads[0]
+        definition = self._primal.definition(read.tensor)
+        if definition is None or not is_map(definition) or definition.guards:
+            return False
+        if not covers(definition, self._primal.tensor(read.tensor)):
+            return False
+        body = definition.body.substitute(binding(definition, read))
+        wide = body.with_expr(sp.expand_mul(body.expr))
+        total = Body.of(0)
+        for part in wide.terms():
+            summed = self._sum_of(part, statement)
+            if summed is None:
+                return False
+            total = total + summed
+        return bool(sp.expand(total.expr) == 0)
+
+    def _sum_of(self, part: Body, statement: Statement) -> Body | None:
+        """``sum over the reduced indices of part`` in terms of elements of the forward pass, if one holds it."""
+        reduced = set(statement.reduced)
+        number, factors = part.factors()
+        invariant = _product(Body.of(number), [f for f in factors if not reduced & set(f.indices)])
+        varying = [f for f in factors if reduced & set(f.indices)]
+        if not varying:
+            for index in statement.reduced:
+                invariant = invariant * Body.of(statement.domain.range_of(index).extent)
+            return invariant
+        if len(varying) != 1 or not varying[0].is_read:
+            return None
+        read = varying[0].reads[0]
+        for found in self._primal.readers(read.tensor):
+            known = _mean_of(found, read.tensor)
+            if known is None or not covers(found, self._primal.tensor(found.tensor)):
+                continue
+            mapping = _same_sum(found, known, statement, read.subscripts)
+            if mapping is not None:
+                whole = Body.of(found.target.substitute(mapping))
+                scale, one = found.body.expr.as_coeff_Mul()
+                rest = found.body.with_expr(one / _slot_of(found, known)).substitute(mapping)
+                inverse = rest.with_expr(1 / rest.expr) if rest.operands else Body.of(1 / rest.expr)
+                return invariant * whole * inverse * Body.of(1 / scale)
+        return None
+
+
+def _mean_of(statement: Statement, name: str) -> Body | None:
+    """The element of `name` that the statement sums, if it sums that times numbers and sizes only."""
+    if statement.reduction is not Reduction.SUM or statement.accumulate or statement.guards:
+        return None
+    _, factors = statement.body.factors()
+    varying = [f for f in factors if f.indices]
+    if len(varying) != 1 or not varying[0].is_read or varying[0].reads[0].tensor != name:
+        return None
+    return varying[0]
+
+
+def _slot_of(statement: Statement, element: Body) -> sp.Symbol:
+    return slot(statement.body.operands.index(element.reads[0]))
+
+
+def _same_sum(
+    found: Statement, element: Body, statement: Statement, subscripts: tuple[Affine, ...]
+) -> dict[Index, Affine] | None:
+    """How `found`'s free indices must be chosen for it to sum the element over the same elements."""
+    mapping: dict[Index, Affine] = {}
+    reduced: set[Index] = set()
+    for own, wanted in zip(element.reads[0].subscripts, subscripts, strict=True):
+        index = own.as_index()
+        if index is None or index in mapping:
+            return None
+        mapping[index] = wanted
+        if index in found.reduced:
+            other = wanted.as_index()
+            if other is None or other not in statement.reduced:
+                return None
+            mine, theirs = found.domain.range_of(index), statement.domain.range_of(other)
+            if (mine.lower, mine.stop) != (theirs.lower, theirs.stop):
+                return None
+            reduced.add(other)
+        elif set(wanted.indices()) & set(statement.reduced):
+            return None
+    if reduced != set(statement.reduced) or len(reduced) != len(found.reduced):
+        return None
+    return {i: v for i, v in mapping.items() if i not in found.reduced}

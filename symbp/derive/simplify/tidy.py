@@ -1,0 +1,51 @@
+"""Scalar arithmetic in its plainest form: fewer operations, never more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+
+import sympy as sp
+
+from symbp.ir.body import Body
+from symbp.ir.functions import ScalarFunction, select
+
+#: Above this many operations only the cheap rewrites are tried.
+LONG = 60
+
+
+@cache
+def cost(expr: sp.Expr) -> int:
+    """How many operations a reader, or a processor, has to go through."""
+    return int(sp.count_ops(expr))
+
+
+def tidy_body(body: Body) -> Body:
+    tidied = tidy(body.expr)
+    return body if tidied == body.expr else body.with_expr(tidied)
+
+
+@cache
+def tidy(expr: sp.Expr) -> sp.Expr:
+    """The plainest of a few equal forms of a template; ties go to the form that is there."""
+    if not (expr.is_Add or expr.is_Mul):
+        return expr
+    # What happens inside a branch or under a condition is left alone: only the arithmetic around it is rewritten.
+    calls = sorted(expr.atoms(select), key=sp.default_sort_key)
+    hidden = {call: sp.Symbol(f"~select{k}", real=True) for k, call in enumerate(calls)}
+    best = expr.xreplace(hidden)
+    for form in _forms(best):
+        if cost(form) < cost(best):
+            best = form
+    return best.xreplace({symbol: call for call, symbol in hidden.items()}) if hidden else best
+
+
+def _forms(expr: sp.Expr) -> Iterator[sp.Expr]:
+    yield sp.factor_terms(expr)
+    if cost(expr) > LONG:
+        return
+    wide = sp.expand_mul(expr)
+    yield wide
+    yield sp.factor_terms(wide)
+    if expr.is_Add and not expr.has(ScalarFunction) and all(s.is_Symbol for s in expr.free_symbols):
+        yield sp.factor_terms(sp.together(wide))
