@@ -29,7 +29,7 @@ EXACT: dict[str, tuple[Callable[[Any], Any], float]] = {
     "logsigmoid": (lambda x: -max(-x, 0) - mpmath.log1p(mpmath.exp(-abs(x))), 2.5),
     "sqrt": (mpmath.sqrt, 0.5),
     "rsqrt": (lambda x: 1 / mpmath.sqrt(x), 1.5),
-    "erf": (mpmath.erf, 2.0),
+    "erf": (mpmath.erf, 1.0),
     "erfc": (mpmath.erfc, 4.0),
     "lgamma": (lambda x: mpmath.log(abs(mpmath.gamma(x))), 4.0),
     "sin": (mpmath.sin, 1.0),
@@ -127,6 +127,7 @@ SPECIAL = {
     "step": {INF: 1.0, -INF: 0.0, 0.0: 0.0, 1e-30: 1.0, -1.0: 0.0},
     "sign": {INF: 1.0, -INF: -1.0, NAN: NAN, 0.0: 0.0, 1e-30: 1.0, -1e-30: -1.0},
     "absolute": {INF: INF, -INF: INF, NAN: NAN, -2.0: 2.0},
+    "erf": {INF: 1.0, -INF: -1.0, NAN: NAN, 0.0: 0.0, 30.0: 1.0},
     "sqrt": {INF: INF, NAN: NAN, 0.0: 0.0, -1.0: NAN},
     "rsqrt": {INF: 0.0, NAN: NAN, 0.0: INF, -1.0: NAN},
     "floor": {INF: INF, NAN: NAN, -0.5: -1.0, 1.5: 1.0, 1e20: 1e20},
@@ -142,7 +143,7 @@ def test_special_values(name: str, dtype: type) -> None:
     np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize("name", ["expm1", "log1p", "tanh"])
+@pytest.mark.parametrize("name", ["expm1", "log1p", "tanh", "erf"])
 def test_the_sign_of_zero_is_kept(name: str) -> None:
     assert np.array_equal(np.signbit(over_array(name)(np.array([0.0, -0.0]))), [False, True])
 
