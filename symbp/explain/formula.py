@@ -15,7 +15,11 @@ from symbp.explain.notation import (
     Element,
     IndexName,
     Node,
+    Product,
+    Quotient,
+    Reduced,
     Span,
+    Total,
     affine_node,
     body_node,
     element,
@@ -96,12 +100,37 @@ def _formula(program: Program, statement: Statement, written_out: Mapping[str, S
     body = _written_out_body(program, statement.body, statement.indices, written_out)
     return Formula(
         left=element(statement.target),
-        right=reduced(statement.reduction, statement.reduced, inside, body),
+        right=arrange(element(statement.target), reduced(statement.reduction, statement.reduced, inside, body)),
         adds=statement.accumulate and len(program.definitions(statement.tensor)) > 1,
         conditions=outside,
         shape=tuple(map(affine_node, program.tensor(statement.tensor).shape)),
         origin=statement.origin,
     )
+
+
+def arrange(left: Element, node: Node) -> Node:
+    """The factors of each product in the order of the left-hand side: ``x[b, j]*W[j, k]`` for ``z[b, k]``."""
+    match node:
+        case Total(terms):
+            return Total(tuple((negative, arrange(left, term)) for negative, term in terms))
+        case Reduced():
+            return replace(node, body=arrange(left, node.body))
+        case Quotient(numerator, denominator, guarded):
+            return Quotient(arrange(left, numerator), denominator, guarded)
+        case Product(factors):
+            elements = [f for f in factors if isinstance(f, Element)]
+            shared = [s for s in left.subscripts if all(s in e.subscripts for e in elements)]
+            own = [s for s in left.subscripts if s not in shared]
+
+            def place(factor: Element) -> int:
+                if not factor.subscripts:
+                    return -1
+                return min((own.index(s) for s in factor.subscripts if s in own), default=len(own))
+
+            ordered = iter(sorted(elements, key=place))
+            return Product(tuple(next(ordered) if isinstance(f, Element) else f for f in factors))
+        case _:
+            return node
 
 
 def temporaries(program: Program) -> dict[str, Statement]:
