@@ -56,7 +56,23 @@ from symbp.frontend.functions import (
     tan,
     tanh,
 )
-from symbp.frontend.layers import Dense, Layer, Scope
+from symbp.frontend.layers import (
+    GRU,
+    LSTM,
+    RNN,
+    AvgPool2d,
+    Conv1d,
+    Conv2d,
+    Dense,
+    Embedding,
+    Flatten,
+    Layer,
+    LayerNorm,
+    MaxPool2d,
+    RMSNorm,
+    Scope,
+    SelfAttention,
+)
 from symbp.frontend.losses import bce, bce_with_logits, mae, mse, rms, softmax_cross_entropy
 from symbp.frontend.model import Model
 from symbp.frontend.optimizers import SGD, AdaGrad, Adam, AdamW, Momentum, Optimizer, RMSProp
@@ -64,23 +80,35 @@ from symbp.ir import Initializer
 from symbp.version import __version__
 
 __all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
     "SGD",
     "AdaGrad",
     "Adam",
     "AdamW",
+    "AvgPool2d",
+    "Conv1d",
+    "Conv2d",
     "DataError",
     "Dense",
     "DerivativeError",
+    "Embedding",
     "Eq",
     "FileError",
+    "Flatten",
     "Initializer",
     "Layer",
+    "LayerNorm",
+    "MaxPool2d",
     "Model",
     "Momentum",
     "Ne",
     "Optimizer",
+    "RMSNorm",
     "RMSProp",
     "Scope",
+    "SelfAttention",
     "ShapeError",
     "SpecError",
     "SymbpError",
