@@ -277,7 +277,7 @@ class Builder:
                 if not found.is_Integer:
                     raise self.error(node, f"a subscript of '{tensor}' is whole, found {self.text(node)}")
             case ast.Name():
-                found = self.name(node)
+                found = self.index_name(node)
             case ast.Subscript():
                 found = self.element(node)
             case ast.UnaryOp(op=ast.UAdd()):
@@ -300,6 +300,13 @@ class Builder:
                 )
         self.level -= 1
         return found
+
+    def index_name(self, node: ast.Name) -> sp.Expr:
+        if node.id not in self.names.tensors and node.id not in FUNCTIONS:
+            known = {**self.names.axes, **self.names.sizes}
+            if node.id not in known:
+                raise self.error(node, f"unknown index '{node.id}'", did_you_mean(node.id, known))
+        return self.name(node)
 
     def whole(self, node: ast.BinOp, left: sp.Expr, right: sp.Expr) -> sp.Expr:
         match node.op:

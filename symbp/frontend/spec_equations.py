@@ -103,14 +103,15 @@ class SpecEquations:
             if not self._awaits_layer(equation):
                 self._define(self.equations.pop(position))
                 return
-        layer = self.layers[0]
         given = self.defined()
-        for position, name in enumerate(layer.inputs):
-            keys = ("input", position) if len(layer.inputs) > 1 else ("input",)
-            if name not in given:
-                raise layer.table.error(f"unknown tensor '{name}'", *keys, remedy=did_you_mean(name, given))
+        for layer in self.layers:
+            is_list = isinstance(layer.table.values["input"], list)
+            for position, name in enumerate(layer.inputs):
+                if name not in given:
+                    keys = ("input", position) if is_list else ("input",)
+                    raise layer.table.error(f"unknown tensor '{name}'", *keys, remedy=did_you_mean(name, given))
         names = ", ".join(call.output for call in self.layers)
-        raise layer.table.error(
+        raise self.layers[0].table.error(
             f"layers and equations wait for each other: {names}",
             "input",
             remedy="a loop in time is written with equations: h[b, t + 1, k] = ..",

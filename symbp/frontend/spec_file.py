@@ -62,7 +62,7 @@ def load_spec(path: str | Path) -> Model:
     Raises FileError for a file that cannot be read, SpecError (ShapeError) with file, line and column for the rest.
     """
     root = read_toml(Path(path))
-    root.check_keys(_TABLES, "table")
+    root.check_keys(_TABLES, "table or key")
     head = root.table("model")
     head.check_keys(_MODEL_KEYS)
     model = Model(_model_name(head, Path(path)))
@@ -75,6 +75,8 @@ def load_spec(path: str | Path) -> Model:
         equations.add_texts(owner)
     for layer in root.tables("layers"):
         equations.add_layer(layer)
+    if owner is None and not root.values.get("layers"):
+        raise SpecError("the spec has no equations and no layers", place=root.places.file, remedy="add equations = ..")
     loss = _owner("loss", root, head)
     add_loss = _loss_writer(loss, model, equations) if loss else None
     equations.define_all()

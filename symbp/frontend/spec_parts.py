@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from symbp.errors import SymbpError, did_you_mean
 from symbp.frontend.functions import ACTIVATIONS
-from symbp.frontend.handle import TensorHandle
+from symbp.frontend.handle import TensorHandle, count
 from symbp.frontend.initializers import KINDS as INITIALIZERS
 from symbp.frontend.layers import LAYERS, Layer
 from symbp.frontend.losses import LOSSES
@@ -56,6 +56,10 @@ def read_layer(table: Table) -> LayerCall:
     table.check_keys(["type", "input", "output", "name", *(f.name for f in own)], f"option of {layer_type.__name__}")
     table.get("input", str, list)
     inputs = tuple(name.strip() for name in table.texts("input"))
+    expected = list(inspect.signature(layer_type.expand).parameters.values())[2:]  # after self and scope
+    if not any(p.kind is p.VAR_POSITIONAL for p in expected) and len(inputs) != len(expected):
+        message = f"{layer_type.__name__} takes {count(len(expected), 'input')}, found {len(inputs)}"
+        raise table.error(message, "input", remedy=f"name {', '.join(p.name for p in expected)}")
     # A layer's output has the layer's name; with both keys, equations may use another.
     output = table.text("output") if "output" in table or "name" not in table else table.text("name")
     options = _options(table, layer_type.__name__, own)

@@ -54,7 +54,10 @@ def _not_toml(file: str, text: str, message: str) -> SpecError:
     if found is None:
         return SpecError(f"not TOML: {shorten(message)}", place=file)
     place = f"{file}:{found['line']}:{found['column']}" if found["line"] else f"{file}:{text.count(chr(10)) + 1}"
-    return SpecError(f"not TOML: {found['what']}", place=place)
+    what = found["what"]
+    if what.startswith("Cannot overwrite a value"):
+        return SpecError("a key stands twice in one table", place=place, remedy="keep one of them")
+    return SpecError(f"not TOML: {what}", place=place)
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,7 @@ class Table:
 
     def checked(self, value: Any, kinds: tuple[type, ...], *keys: str | int) -> Any:
         if (isinstance(value, bool) and bool not in kinds) or not isinstance(value, kinds):
-            wanted = " or ".join(_KINDS[kind] for kind in kinds)
+            wanted = " or ".join(_KINDS[kind] for kind in kinds if kind is not int or float not in kinds)
             raise self.error(f"'{keys[0]}' of {self.what} is {wanted}, found {shown(value)}", *keys)
         return value
 

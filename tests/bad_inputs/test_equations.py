@@ -6,14 +6,17 @@ import builtins
 import os
 import subprocess
 import time
+import warnings
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from symbp.errors import SpecError
+from symbp.errors import SpecError, SymbpWarning
 from symbp.frontend.expression import Axis, Extent
 from symbp.frontend.handle import TensorHandle
 from symbp.frontend.reader import Names, Place, read_equation
+from symbp.frontend.spec_file import load_spec
 
 PLACE = Place("spec.toml", 14, 9)
 LIMIT = 2.0  # seconds
@@ -219,3 +222,192 @@ def test_large_equations_within_the_limits_are_read_quickly(text: str) -> None:
     start = time.perf_counter()
     read_equation(text, NAMES, PLACE)
     assert time.perf_counter() - start < LIMIT
+
+
+SPEC = """
+equations = '''
+z[b, k] = sum(x[b, j]*W[j, k], j) + c[k]
+'''
+[axes]
+b = "batch"
+j = 7
+k = 3
+[inputs]
+x = "b, j"
+label = { axes = "b", dtype = "int", below = "k" }
+[parameters]
+W = "j, k"
+c = "k"
+[loss]
+type = "softmax_cross_entropy"
+logits = "z"
+label = "label"
+[optimizer]
+type = "Adam"
+"""
+LAYER = '[[layers]]\ntype = "Dense"\ninput = "x"\noutput = "q"\nunits = 2\n[loss]'
+
+
+def write(folder: Path, old: str, new: str) -> Path:
+    assert SPEC.count(old) == 1
+    path = folder / "spec.toml"
+    path.write_text(SPEC.replace(old, new), encoding="utf-8")
+    return path
+
+
+def parameter(name: str) -> tuple[str, str]:
+    return 'c = "k"', f'c = "k"\n{name} = "k"'
+
+
+def equation(text: str) -> tuple[str, str]:
+    return "+ c[k]\n", f"+ c[k]\n{text}\n"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param(
+            parameter("lambda"), "15:11: parameter name 'lambda' is a Python keyword; try 'lambda_'", id="21 lambda"
+        ),
+        pytest.param(
+            parameter('lambda_ = "k"\nlambda'),
+            "16:11: parameter name 'lambda' is a Python keyword; try 'lambda_'",
+            id="22 lambda and lambda_",
+        ),
+        pytest.param(
+            parameter("W_bar"),
+            "15:10: parameter name 'W_bar' is of a form kept for derived quantities (x_bar, x_dot, __x); choose "
+            "another name",
+            id="23 prints like a derivative",
+        ),
+        pytest.param(
+            parameter('"W[0]];import os"'),
+            "15:22: parameter name 'W[0]];import os' is not an identifier; use ASCII letters, digits and _, not "
+            "starting with a digit",
+            id="24 code as a name",
+        ),
+        pytest.param(
+            parameter("len"),
+            "15:8: parameter name 'len' is a name that generated code uses for itself; try 'len_'",
+            id="25 a builtin",
+        ),
+        pytest.param(
+            parameter("np"),
+            "15:7: parameter name 'np' is a name that generated code uses for itself; try 'np_'",
+            id="25 np",
+        ),
+        pytest.param(
+            parameter("math"),
+            "15:9: parameter name 'math' is a name that generated code uses for itself; try 'math_'",
+            id="25 math",
+        ),
+        pytest.param(
+            parameter("C"),
+            "15:6: parameter names 'c' and 'C' differ only by case; choose names that read apart",
+            id="26 case",
+        ),
+        pytest.param(
+            equation("Z[b] = 1"),
+            "4:1: tensor names 'z' and 'Z' differ only by case; choose names that read apart",
+            id="26 case of an equation",
+        ),
+        pytest.param(parameter("c"), "15:8: a key stands twice in one table; keep one of them", id="27 twice"),
+        pytest.param(
+            parameter("x"),
+            "15:6: parameter name 'x' is taken: it is a tensor of the model (spec.toml:10:6); choose another name",
+            id="27 twice in two tables",
+        ),
+        pytest.param(equation("z[b, k] = c[k]"), None, id="27 two equations for one element"),
+        pytest.param(
+            parameter('"<script>alert(1)</script>"'),
+            "15:32: parameter name '<script>alert(1)</script>' is not an identifier; use ASCII letters, digits and _, "
+            "not starting with a digit",
+            id="28 script",
+        ),
+        pytest.param(
+            equation("h[b, k+1] = h[b, k]*c[k]"),
+            "4:1: the recurrence of 'h' has no initial value: h[b, k] is read at h[b, 0], but its equations begin at "
+            "1; add an equation for h[b, 0]",
+            id="30 no initial value",
+        ),
+        pytest.param(
+            equation("a[b] = tanh(a[b])"),
+            "4:1: a[b] is defined by itself; read an earlier element, such as the one at t - 1, or give the result "
+            "another name",
+            id="31 defined by itself",
+        ),
+        pytest.param(
+            ("+ c[k]\n", "+ nothing[k]\n"),
+            "3:37: unknown tensor 'nothing'; known: W, c, label, x",
+            id="32 nothing defines it",
+        ),
+        pytest.param(
+            ('type = "Adam"', 'type = "Adm"'), "20:9: unknown optimizer 'Adm'; did you mean 'Adam'?", id="75 optimizer"
+        ),
+        pytest.param(
+            ("[loss]", LAYER.replace("Dense", "Dens")),
+            "16:9: unknown layer 'Dens'; did you mean 'Dense'?",
+            id="75 layer",
+        ),
+        pytest.param(
+            ("[loss]", LAYER.replace("units", "unit")),
+            "19:1: [[layers]] 1 has the unknown option of Dense 'unit'; did you mean 'units'?",
+            id="75 option",
+        ),
+        pytest.param(
+            ('"softmax_cross_entropy"', '"softmax_crossentropy"'),
+            "16:9: unknown loss 'softmax_crossentropy'; did you mean 'softmax_cross_entropy'?",
+            id="75 loss",
+        ),
+        pytest.param(
+            ('type = "Adam"', 'type = "Adam"\nlearningrate = 1'),
+            "21:1: [optimizer] has the unknown option of Adam 'learningrate'; did you mean 'learning_rate'?",
+            id="75 hyper-parameter",
+        ),
+    ],
+)
+def test_a_spec_is_refused(tmp_path: Path, change: tuple[str, str], message: str | None) -> None:
+    path = write(tmp_path, *change)
+    start = time.perf_counter()
+    with pytest.raises(SpecError) as caught:
+        load_spec(path).program()
+    assert time.perf_counter() - start < LIMIT
+    found = str(caught.value)
+    assert found.startswith("spec.toml:")
+    assert "\n" not in found
+    assert message is None or found == f"spec.toml:{message}"
+
+
+def test_names_that_mean_something_to_sympy_are_ordinary(tmp_path: Path) -> None:
+    """Case 29: E, I, S, N and pi are names like others."""
+    path = tmp_path / "spec.toml"
+    path.write_text(
+        "equations = 'I[S] = E[S]*N + pi'\nloss = 'mean(I[S]**2, S)'\n"
+        "[axes]\nS = 3\n[inputs]\nE = 'S'\n[parameters]\nN = ''\npi = ''\n",
+        encoding="utf-8",
+    )
+    program = load_spec(path).program()
+    assert [t.name for t in program.tensors] == ["E", "N", "pi", "I", "loss"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param(
+            equation("y[b] = 1 + x[b, 0]"),
+            "spec.toml:4:1: the loss 'loss' does not depend on output 'y'",
+            id="33 an output beside the loss",
+        ),
+        pytest.param(
+            parameter("unused"),
+            "spec.toml:15:11: parameter 'unused' is not used by the loss or any output",
+            id="34 a parameter that nothing reads",
+        ),
+    ],
+)
+def test_what_is_odd_but_allowed_is_warned_of(tmp_path: Path, change: tuple[str, str], message: str) -> None:
+    path = write(tmp_path, *change)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        load_spec(path).program()
+    assert [str(w.message) for w in caught if w.category is SymbpWarning] == [message]
