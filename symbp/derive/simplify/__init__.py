@@ -12,7 +12,7 @@ from symbp.derive.simplify.graph import EquationGraph
 from symbp.derive.simplify.merging import merge_contributions, set_once
 from symbp.derive.simplify.reuse import ForwardValues, ReuseValues
 from symbp.derive.simplify.substitution import InlineMaps, drop_unread, inline_constant, remove_copy, tidy_statement
-from symbp.derive.simplify.sums import DropZeroSums, hoist_invariants
+from symbp.derive.simplify.sums import DropZeroSums, NormaliseSums, hoist_invariants
 from symbp.ir.derivation import Derivation
 from symbp.ir.program import Program
 from symbp.ir.verify import verify
@@ -42,7 +42,7 @@ def simplify(derivation: Derivation) -> Derivation:
     )
     graph.run(*rules)
     # Sums of adjoints that are written out may vanish in part; only now are those adjoints in their final form.
-    graph.run(DropZeroSums(primal), *rules)
+    graph.run(DropZeroSums(primal), NormaliseSums(values), *rules)
     graph.run(set_once)
     return replace(derivation, program=verify(graph.program(), "simplify"), primal=graph.primal())
 

@@ -6,7 +6,7 @@ p[b] = sigmoid(z[b])         lets them read p for every sigmoid(z)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import sympy as sp
@@ -81,6 +81,15 @@ class ForwardValues:
         if self._monomials and any(r.tensor in self._monomials for r in body.reads):
             body = self._reuse_monomials(body, guards)
         return body
+
+    def multiples(self, element: Read) -> Iterator[tuple[Read, tuple[tuple[Operand, int], ...], sp.Rational]]:
+        """Stored values ``number * element * product of operand**power``, with those operands."""
+        for known in self._monomials.get(element.tensor, ()):
+            mapping = _bind(known.anchor, element)
+            if mapping is None or known.statement.guards or dict(known.powers)[known.anchor] != 1:
+                continue
+            others = tuple((o.substitute(mapping), p) for o, p in known.powers if o != known.anchor)
+            yield known.statement.target.substitute(mapping), others, known.number
 
     # -- calls --------------------------------------------------------------------------------------------------------
 

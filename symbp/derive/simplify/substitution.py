@@ -12,12 +12,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import sympy as sp
+
 from symbp.derive.definitions import binding, covers, is_map
 from symbp.derive.simplify.graph import EquationGraph, rename_read, replace_element
 from symbp.derive.simplify.reuse import ForwardValues
 from symbp.derive.simplify.tidy import cost, tidy_body
 from symbp.ir.affine import Index, Read
-from symbp.ir.body import Body
+from symbp.ir.body import Body, slot
 from symbp.ir.program import DType
 from symbp.ir.statement import Reduction, Statement
 
@@ -114,8 +116,13 @@ class InlineMaps:
         if reader.reduction is not Reduction.NONE or len(elements) != 1:
             return None
         element = elements[0]
-        if not set(statement.domain.substitute_guards(binding(statement, element))) <= set(reader.guards):
-            return None
+        needed = statement.domain.substitute_guards(binding(statement, element))
+        missing = tuple(g for g in needed if g not in reader.guards)
+        if missing:
+            # Outside the guards the element is 0, and so is what is proportional to it: the reader takes the guards on.
+            if not _is_proportional(reader.body, element):
+                return None
+            reader = replace(reader, domain=replace(reader.domain, guards=(*reader.guards, *missing)))
         new = replace_element(reader, statement.tensor, lambda r: _body_at(statement, r))
         if new is None:
             return None
@@ -132,6 +139,11 @@ class InlineMaps:
 
 def _body_at(statement: Statement, read: Read) -> Body:
     return statement.body.substitute(binding(statement, read))
+
+
+def _is_proportional(body: Body, element: Read) -> bool:
+    symbol = slot(body.operands.index(element))
+    return bool(body.expr.xreplace({symbol: sp.S.Zero}) == 0)
 
 
 def _is_removable_map(graph: EquationGraph, number: int) -> bool:

@@ -11,13 +11,17 @@ from dataclasses import replace
 
 import sympy as sp
 
-from symbp.derive.definitions import binding, covers, is_map
+from symbp.derive.definitions import binding, covers, is_map, plain_indices
 from symbp.derive.simplify.graph import EquationGraph, replace_element
+from symbp.derive.simplify.reuse import ForwardValues
 from symbp.derive.simplify.tidy import tidy_body
-from symbp.ir.affine import Affine, Index
-from symbp.ir.body import Body, slot
+from symbp.ir.affine import Affine, Index, Read
+from symbp.ir.body import Body, Operand, slot
 from symbp.ir.program import Program, Role, Tensor
 from symbp.ir.statement import Domain, Reduction, Statement, guard_indices
+
+#: How many names a sum is followed through to see that it vanishes.
+DEPTH = 4
 
 
 def hoist_invariants(graph: EquationGraph, number: int) -> bool:
@@ -25,6 +29,11 @@ def hoist_invariants(graph: EquationGraph, number: int) -> bool:
     statement = graph.statements[number]
     if number not in graph.backward or statement.reduction is not Reduction.SUM:
         return False
+    return _hoist(graph, number, statement)
+
+
+def _hoist(graph: EquationGraph, number: int, statement: Statement) -> bool:
+    """Split `statement`, which is number `number` or takes its place, into a sum and a product with it."""
     split = _split(statement)
     if split is None:
         return False
@@ -85,6 +94,69 @@ def _name_of_sum(graph: EquationGraph, statement: Statement, rest: Body) -> str:
     return f"{statement.tensor}_sum"
 
 
+class NormaliseSums:
+    """Sum what is normalised already: ``s_bar = sum x*y_bar`` with ``y = x*s`` is ``D_y/s`` with ``D_y = sum y*y_bar``.
+
+    It is done where the reader multiplies by s again, so that the division cancels: the norms of textbooks then read
+    one stored tensor, and no other.
+    """
+
+    def __init__(self, values: ForwardValues) -> None:
+        self._values = values
+
+    def __call__(self, graph: EquationGraph, number: int) -> bool:
+        statement = graph.statements[number]
+        if number not in graph.backward or statement.reduction is not Reduction.SUM or statement.guards:
+            return False
+        if statement.tensor in graph.keep or graph.definition(statement.tensor) is None:
+            return False
+        indices = plain_indices(statement)
+        for element in statement.body.reads if indices is not None else ():
+            symbol = slot(statement.body.operands.index(element))
+            if statement.body.expr.as_powers_dict().get(symbol) != 1:
+                continue
+            for value, factors, number_ in self._values.multiples(element):
+                varies = any(set(_indices(operand)) & set(statement.reduced) for operand, _ in factors)
+                if varies or not all(
+                    _cancels(graph, r, statement, factors) for r in graph.readers_of(statement.tensor)
+                ):
+                    continue
+                body = _with_read(statement.body, element, value)
+                scale = Body.of(1 / number_)
+                for operand, power in factors:
+                    scale = scale * Body(slot(0) ** -power, (operand,))
+                return _hoist(graph, number, replace(statement, body=scale * body))
+        return False
+
+
+def _with_read(body: Body, element: Read, value: Read) -> Body:
+    return body.map_operands(lambda o: value if o == element else o)
+
+
+def _cancels(graph: EquationGraph, reader: int, statement: Statement, factors: tuple[tuple[Operand, int], ...]) -> bool:
+    """True if the reader is a map that multiplies the statement's element by the factors wherever it reads it."""
+    found = graph.statements[reader]
+    elements = [r for r in found.body.reads if r.tensor == statement.tensor]
+    if found.reduction is not Reduction.NONE or len(elements) != 1:
+        return False
+    mapping = binding(statement, elements[0])
+    symbol = slot(found.body.operands.index(elements[0]))
+    needed = [(operand.substitute(mapping), power) for operand, power in factors]
+    if not all(operand in found.body.operands for operand, _ in needed):
+        return False
+    terms = [t for t in sp.Add.make_args(sp.expand_mul(found.body.expr)) if t.has(symbol)]
+    return all(
+        t.as_powers_dict().get(slot(found.body.operands.index(operand)), 0) >= power > 0
+        for t in terms
+        for operand, power in needed
+    )
+
+
+def _indices(operand: Operand) -> tuple[Index, ...]:
+    parts = operand.subscripts if isinstance(operand, Read) else (operand,)
+    return tuple(i for part in parts for i in part.indices())
+
+
 class DropZeroSums:
     """Leave out the part of a sum that is 0 whatever the data: ``sum[k] (x[k] - mean)``."""
 
@@ -103,16 +175,9 @@ class DropZeroSums:
         if len(kept) == len(terms):
             return False
         if not kept:
-            graph.replace(
-                number,
-                replace(
-                    statement,
-                    body=Body.of(0),
-                    reduced=(),
-                    reduction=Reduction.NONE,
-                    domain=Domain(tuple(r for r in statement.domain.ranges if r.index in statement.free)),
-                ),
-            )
+            ranges = tuple(r for r in statement.domain.ranges if r.index in statement.free)
+            nothing = replace(statement, body=Body.of(0), reduced=(), reduction=Reduction.NONE, domain=Domain(ranges))
+            graph.replace(number, nothing)
             return True
         total = kept[0]
         for term in kept[1:]:
@@ -140,55 +205,51 @@ class DropZeroSums:
 
     def _is_zero(self, term: Body, statement: Statement) -> bool:
         """True if ``sum over the reduced indices of term`` vanishes identically."""
-        reduced = set(statement.reduced)
-        _, factors = term.factors()
-        varying = [f for f in factors if reduced & set(f.indices)]
-        if len(varying) != 1 or not varying[0].is_read:
-            return False
-        read = varying[0].reads[0]
-        definition = self._primal.definition(read.tensor)
-        if definition is None or not is_map(definition) or definition.guards:
-            return False
-        if not covers(definition, self._primal.tensor(read.tensor)):
-            return False
-        body = definition.body.substitute(binding(definition, read))
-        wide = body.with_expr(sp.expand_mul(body.expr))
-        total = Body.of(0)
-        for part in wide.terms():
-            summed = self._sum_of(part, statement)
-            if summed is None:
-                return False
-            total = total + summed
-        return bool(sp.expand(total.expr) == 0)
+        total = self._sum_of(term, statement, DEPTH)
+        return total is not None and bool(sp.expand(total.expr) == 0)
 
-    def _sum_of(self, part: Body, statement: Statement) -> Body | None:
-        """``sum over the reduced indices of part`` in terms of elements of the forward pass, if one holds it."""
+    def _sum_of(self, term: Body, statement: Statement, depth: int) -> Body | None:
+        """``sum over the reduced indices of term`` in terms of elements of the forward pass, if they give it."""
         reduced = set(statement.reduced)
-        number, factors = part.factors()
+        number, factors = term.factors()
         invariant = _product(Body.of(number), [f for f in factors if not reduced & set(f.indices)])
         varying = [f for f in factors if reduced & set(f.indices)]
         if not varying:
-            for index in statement.reduced:
-                invariant = invariant * Body.of(statement.domain.range_of(index).extent)
-            return invariant
+            return _product(invariant, [Body.of(statement.domain.range_of(i).extent) for i in statement.reduced])
         if len(varying) != 1 or not varying[0].is_read:
             return None
         read = varying[0].reads[0]
+        known = self._known_sum(read, statement)
+        if known is not None:
+            return invariant * known
+        definition = self._primal.definition(read.tensor) if depth else None
+        if definition is None or not is_map(definition) or definition.guards:
+            return None
+        if not covers(definition, self._primal.tensor(read.tensor)):
+            return None
+        body = definition.body.substitute(binding(definition, read))
+        total = Body.of(0)
+        for part in body.with_expr(sp.expand_mul(body.expr)).terms():
+            summed = self._sum_of(part, statement, depth - 1)
+            if summed is None:
+                return None
+            total = total + summed
+        return invariant * total
+
+    def _known_sum(self, read: Read, statement: Statement) -> Body | None:
+        """The element of the forward pass that is this sum, or a multiple of it: ``sum[k] x[b, k] = 7*mean[b]``."""
         for found in self._primal.readers(read.tensor):
-            known = _mean_of(found, read.tensor)
-            if known is None or not covers(found, self._primal.tensor(found.tensor)):
+            element = _summed_element(found, read.tensor)
+            if element is None or not covers(found, self._primal.tensor(found.tensor)):
                 continue
-            mapping = _same_sum(found, known, statement, read.subscripts)
+            mapping = _same_sum(found, element, statement, read.subscripts)
             if mapping is not None:
-                whole = Body.of(found.target.substitute(mapping))
-                scale, one = found.body.expr.as_coeff_Mul()
-                rest = found.body.with_expr(one / _slot_of(found, known)).substitute(mapping)
-                inverse = rest.with_expr(1 / rest.expr) if rest.operands else Body.of(1 / rest.expr)
-                return invariant * whole * inverse * Body.of(1 / scale)
+                scale = found.body.with_expr(slot(found.body.operands.index(element)) / found.body.expr)
+                return scale.substitute(mapping) * Body.of(found.target.substitute(mapping))
         return None
 
 
-def _mean_of(statement: Statement, name: str) -> Body | None:
+def _summed_element(statement: Statement, name: str) -> Read | None:
     """The element of `name` that the statement sums, if it sums that times numbers and sizes only."""
     if statement.reduction is not Reduction.SUM or statement.accumulate or statement.guards:
         return None
@@ -196,20 +257,16 @@ def _mean_of(statement: Statement, name: str) -> Body | None:
     varying = [f for f in factors if f.indices]
     if len(varying) != 1 or not varying[0].is_read or varying[0].reads[0].tensor != name:
         return None
-    return varying[0]
-
-
-def _slot_of(statement: Statement, element: Body) -> sp.Symbol:
-    return slot(statement.body.operands.index(element.reads[0]))
+    return varying[0].reads[0]
 
 
 def _same_sum(
-    found: Statement, element: Body, statement: Statement, subscripts: tuple[Affine, ...]
+    found: Statement, element: Read, statement: Statement, subscripts: tuple[Affine, ...]
 ) -> dict[Index, Affine] | None:
     """How `found`'s free indices must be chosen for it to sum the element over the same elements."""
     mapping: dict[Index, Affine] = {}
     reduced: set[Index] = set()
-    for own, wanted in zip(element.reads[0].subscripts, subscripts, strict=True):
+    for own, wanted in zip(element.subscripts, subscripts, strict=True):
         index = own.as_index()
         if index is None or index in mapping:
             return None

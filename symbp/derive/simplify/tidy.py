@@ -20,6 +20,12 @@ def cost(expr: sp.Expr) -> int:
     return int(sp.count_ops(expr))
 
 
+@cache
+def _size(expr: sp.Expr) -> tuple[int, int]:
+    """Operations first, then how many symbols and numbers are written: ``2*(z - y)`` is plainer than ``2*z - 2*y``."""
+    return cost(expr), sum(not node.args for node in sp.preorder_traversal(expr))
+
+
 def tidy_body(body: Body) -> Body:
     tidied = tidy(body.expr)
     return body if tidied == body.expr else body.with_expr(tidied)
@@ -35,7 +41,7 @@ def tidy(expr: sp.Expr) -> sp.Expr:
     hidden = {call: sp.Symbol(f"~select{k}", real=True) for k, call in enumerate(calls)}
     best = expr.xreplace(hidden)
     for form in _forms(best):
-        if cost(form) < cost(best):
+        if _size(form) < _size(best):
             best = form
     return best.xreplace({symbol: call for call, symbol in hidden.items()}) if hidden else best
 

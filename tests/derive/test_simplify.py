@@ -1,0 +1,312 @@
+"""Raw and simplified derivations give the same numbers, and the simplified ones read as textbooks do."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import sympy as sp
+
+from symbp.check.interpreter import interpret
+from symbp.derive.name_calls import name_calls
+from symbp.derive.rule import differentiate
+from symbp.derive.simplify import simplify, simplify_primal
+from symbp.derive.simplify.tidy import tidy
+from symbp.derive.stabilise import stabilise
+from symbp.ir import Affine, NonNegative, Program, Reduction, Role, Zero, statement_text
+from symbp.ir.derivation import Derivation
+from symbp.ir.functions import select, sigmoid, tanh
+from tests.derive.equations import Equations
+from tests.derive.models import MODELS
+
+
+def derive(program: Program) -> Derivation:
+    return differentiate(name_calls(stabilise(program)))
+
+
+def backward(program: Program) -> list[str]:
+    return [statement_text(s) for s in simplify(derive(program)).backward]
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("n", [1, 2, 7, 13])
+def test_gradients_stay_the_same(name: str, n: int) -> None:
+    program, feed = MODELS[name](n)
+    raw = derive(program)
+    plain = simplify(raw)
+    sizes = {s.name: n for s in program.sizes()}
+    before = interpret(raw.program, sizes, feed)
+    after = interpret(plain.program, sizes, feed)
+    assert plain.gradients == raw.gradients
+    for tensor in (program.loss, *program.outputs, *(adjoint for _, adjoint in raw.gradients)):
+        assert np.all(np.isfinite(before[tensor]))
+        np.testing.assert_allclose(after[tensor], before[tensor], rtol=1e-11, atol=1e-13, err_msg=tensor)
+    assert len(plain.program.statements) < len(raw.program.statements)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_simplify_leaves_the_primal_and_is_done_after_one_go(name: str) -> None:
+    raw = derive(MODELS[name](3)[0])
+    plain = simplify(raw)
+    assert {s.tensor for s in plain.primal.statements} <= {s.tensor for s in raw.primal.statements}
+    assert all(s in plain.program.statements for s in plain.primal.statements)
+    again = simplify(plain)
+    assert [statement_text(s) for s in again.backward] == [statement_text(s) for s in plain.backward]
+
+
+def test_softmax_cross_entropy() -> None:
+    assert backward(MODELS["softmax_cross_entropy"](3)[0]) == [
+        "z_bar[b, k] = (p[b, k] - select(k == label[b], 1, 0))/n_batch",
+        "c_bar[k] = sum[b] z_bar[b, k]",
+        "W_bar[j, k] = sum[b] x[b, j]*z_bar[b, k]",
+    ]
+
+
+def test_logistic_regression() -> None:
+    assert backward(MODELS["logistic_regression"](3)[0]) == [
+        "z_bar[b] = (p[b] - y[b])/n_batch",
+        "w_bar[j] = sum[b] x[b, j]*z_bar[b]",
+    ]
+
+
+def test_squared_error() -> None:
+    assert backward(MODELS["linear_regression"](3)[0]) == [
+        "z_bar[b, k] = 2*(z[b, k] - y[b, k])/(3*n_batch)",
+        "c_bar[k] = sum[b] z_bar[b, k]",
+        "W_bar[j, k] = sum[b] x[b, j]*z_bar[b, k]",
+    ]
+
+
+def test_attention() -> None:
+    text = backward(MODELS["attention"](3)[0])
+    assert "D_p[i] = sum[j] p_bar[i, j]*p[i, j]    where i >= j" in text
+    assert "s_sum_bar[i, j] = p[i, j]*sqrt(3)*(p_bar[i, j] - D_p[i])/3    where i >= j" in text
+    assert len(text) == 10
+
+
+def test_layer_norm_in_one_pass() -> None:
+    assert backward(MODELS["layer_norm"](3)[0]) == [
+        "normal_bar[b, k] = g[k]*w[b, k]",
+        "g_bar[k] = sum[b] normal[b, k]*w[b, k]",
+        "c_bar[k] = sum[b] w[b, k]",
+        "D_normal[b] = sum[k] normal[b, k]*normal_bar[b, k]",
+        "x_bar[b, k] = scale[b]*(normal_bar[b, k] - normal_bar_sum[b]/7 - D_normal[b]*normal[b, k]/7)",
+        "normal_bar_sum[b] = sum[k] normal_bar[b, k]",
+    ]
+
+
+def test_hidden_layers_show_their_deltas() -> None:
+    text = backward(MODELS["perceptron"](3)[0])
+    assert "error_bar[b] = error[b]/n_batch" in text
+    assert "a1_pre_bar[b, k] = a1_bar[b, k]*(1 - a1[b, k]**2)" in text
+    assert "W1_bar[j, k] = sum[b] x[b, j]*a1_pre_bar[b, k]" in text
+
+
+def test_lstm_deltas() -> None:
+    text = backward(MODELS["lstm"](3)[0])
+    for gate in (
+        "o_pre_bar[b, t, k] = o[b, t, k]*tanh_c[b, t, k]*h_bar[b, t + 1, k]*(1 - o[b, t, k])",
+        "g_pre_bar[b, t, k] = i[b, t, k]*c_bar[b, t + 1, k]*(1 - g[b, t, k]**2)",
+        "f_pre_bar[b, t, k] = f[b, t, k]*c[b, t, k]*c_bar[b, t + 1, k]*(1 - f[b, t, k])",
+        "i_pre_bar[b, t, k] = i[b, t, k]*g[b, t, k]*c_bar[b, t + 1, k]*(1 - i[b, t, k])",
+        "c_bar[b, t, k] += f[b, t, k]*c_bar[b, t + 1, k]",
+    ):
+        assert gate in text
+
+
+def test_gradients_that_are_copies_stay() -> None:
+    eq = Equations()
+    k = eq.axis("k", 3)
+    w, c = eq.parameter("w", k), eq.parameter("c", k)
+    y = eq.let("y", (k,), w[k] + c[k])
+    eq.let("loss", (), y[k] ** 2, over=(k,))
+    plain = simplify(derive(eq.program("loss")))
+    assert sorted(statement_text(s) for s in plain.backward) == [
+        "c_bar[k] = 2*y[k]",
+        "w_bar[k] = 2*y[k]",
+    ]
+
+
+def test_copies_of_the_primal_go_unless_they_are_outputs() -> None:
+    eq = Equations()
+    b, k = eq.axis("b", "n_batch"), eq.axis("k", 3)
+    x, w = eq.given("x", b, k), eq.parameter("w", k)
+    first = eq.let("first", (b, k), x[b, k])
+    shown = eq.let("shown", (b, k), first[b, k])
+    y = eq.let("y", (b,), first[b, k] * w[k], over=(k,))
+    eq.let("unused", (b,), y[b] * 2)
+    eq.let("loss", (), y[b] * shown[b, 0], over=(b,))
+    program = eq.program("loss", ("shown",))
+    assert [statement_text(s) for s in simplify_primal(program).statements] == [
+        "shown[b, k] = x[b, k]",
+        "y[b] = sum[k] x[b, k]*w[k]",
+        "loss = sum[b] y[b]*shown[b, 0]",
+    ]
+    assert simplify(derive(program)).primal == simplify_primal(program)
+
+
+def test_gather_is_not_a_copy() -> None:
+    program, _ = MODELS["embedding"](3)
+    assert "e[b, t, k] = E[token[b, t], k]" in [statement_text(s) for s in simplify_primal(program).statements]
+
+
+def test_tensor_that_is_written_in_part_is_not_written_into_its_reader() -> None:
+    """x_bar[0] must stay 0: the copy covers only the rest."""
+    eq = Equations()
+    t = eq.axis("t", 5)
+    x, y = eq.parameter("x", t), eq.given("y", t)
+    d = eq.let("d", (t,), x[t] * 2, starts={t: 1})
+    e = eq.let("e", (t,), tanh(d[t]))
+    eq.let("loss", (), (e[t] - y[t] + d[t]) ** 2, over=(t,))
+    program = eq.program("loss")
+    rng = np.random.default_rng(0)
+    feed = {"x": rng.normal(size=5), "y": rng.normal(size=5)}
+    raw = derive(program)
+    np.testing.assert_allclose(
+        interpret(simplify(raw).program, {}, feed)["x_bar"], interpret(raw.program, {}, feed)["x_bar"], rtol=1e-13
+    )
+
+
+def test_guarded_adjoint_is_not_written_where_its_guard_may_fail() -> None:
+    """y_bar is 0 below the diagonal; 1 + y_bar is not, so it must not take the guard on."""
+    eq = Equations()
+    i, j = eq.axis("i", 4), eq.axis("j", 4)
+    x, w = eq.parameter("x", i, j), eq.given("w", i, j)
+    y = eq.let("y", (i, j), x[i, j] * w[i, j])
+    eq.let("a", (i, j), y[i, j] ** 2, where=(NonNegative(i - j),))
+    a = eq.symbol(eq.statements[-1].target)
+    eq.let("loss", (), a + 3 * x[i, j], over=(i, j))
+    program = eq.program("loss")
+    rng = np.random.default_rng(0)
+    feed = {"x": rng.normal(size=(4, 4)), "w": rng.normal(size=(4, 4))}
+    raw = derive(program)
+    np.testing.assert_allclose(
+        interpret(simplify(raw).program, {}, feed)["x_bar"], interpret(raw.program, {}, feed)["x_bar"], rtol=1e-13
+    )
+
+
+def test_one_hot_contribution_is_not_merged_where_it_would_read_outside() -> None:
+    eq = Equations()
+    t, s = eq.axis("t", 6), eq.axis("s", 2)
+    x, pick = eq.parameter("x", t), eq.given("pick", s, below=5)
+    w = eq.given("w", t)
+    y = eq.let("y", (t,), x[t] * w[t])
+    eq.let("u", (s,), x[Affine.of(pick.read(s)) + 1] ** 2)
+    u = eq.symbol(eq.statements[-1].target)
+    v = eq.let("v", (), u, over=(s,))
+    q = eq.let("q", (), y[t] ** 3, over=(t,))
+    eq.let("loss", (), v[()] * q[()])
+    program = eq.program("loss")
+    rng = np.random.default_rng(0)
+    feed = {"x": rng.normal(size=6), "w": rng.normal(size=6), "pick": np.array([4, 0])}
+    raw = derive(program)
+    np.testing.assert_allclose(
+        interpret(simplify(raw).program, {}, feed)["x_bar"], interpret(raw.program, {}, feed)["x_bar"], rtol=1e-12
+    )
+
+
+def test_stored_value_is_read_only_where_it_was_stored() -> None:
+    """p is e/s on the diagonal alone: elsewhere the quotient must be taken."""
+    eq = Equations()
+    i, j = eq.axis("i", 4), eq.axis("j", 4)
+    e, s = eq.parameter("e", i, j), eq.given("s", i)
+    p = eq.let("p", (i, j), e[i, j] / s[i], where=(Zero(i - j),))
+    y = eq.let("y", (i, j), e[i, j] ** 2 / (2 * s[i]))
+    eq.let("loss", (), y[i, j] + p[i, j], over=(i, j))
+    program = eq.program("loss")
+    rng = np.random.default_rng(0)
+    feed = {"e": rng.normal(size=(4, 4)), "s": 2 + rng.uniform(size=4)}
+    raw = derive(program)
+    np.testing.assert_allclose(
+        interpret(simplify(raw).program, {}, feed)["e_bar"], interpret(raw.program, {}, feed)["e_bar"], rtol=1e-13
+    )
+
+
+def test_sum_that_only_looks_like_a_mean_is_not_dropped() -> None:
+    """x - mean sums to 0 only with the mean over the same range and with the right factor."""
+    for factor in (7, 6):
+        eq = Equations()
+        b, k = eq.axis("b", "n_batch"), eq.axis("k", 7)
+        x, w = eq.parameter("x", b, k), eq.given("w", b)
+        mean = eq.let("mean", (b,), x[b, k] / factor, over=(k,))
+        xc = eq.let("xc", (b, k), x[b, k] - mean[b])
+        square = eq.let("square", (b,), xc[b, k] ** 2, over=(k,))
+        eq.let("loss", (), square[b] ** 2 * w[b] + xc[b, 0] ** 3, over=(b,))
+        program = eq.program("loss")
+        rng = np.random.default_rng(0)
+        feed = {"x": rng.normal(size=(3, 7)), "w": rng.normal(size=3)}
+        raw = derive(program)
+        np.testing.assert_allclose(
+            interpret(simplify(raw).program, {"n_batch": 3}, feed)["x_bar"],
+            interpret(raw.program, {"n_batch": 3}, feed)["x_bar"],
+            rtol=1e-12,
+        )
+
+
+def test_every_model_is_simplified_the_same_way_twice() -> None:
+    program, _ = MODELS["attention"](3)
+    assert simplify(derive(program)) == simplify(derive(program))
+
+
+def test_names_of_sums_do_not_collide_with_those_of_the_user() -> None:
+    eq = Equations()
+    i, j = eq.axis("i", 4), eq.axis("j", 3)
+    z, t = eq.parameter("z", i, j), eq.given("D_p", i, j)
+    s = eq.let("s", (i,), sp.exp(z[i, j]), over=(j,))
+    p = eq.let("p", (i, j), sp.exp(z[i, j]) / s[i])
+    eq.let("loss", (), (p[i, j] - t[i, j]) ** 2, over=(i, j))
+    text = backward(eq.program("loss", ("p",)))
+    assert "z_bar[i, j] = p[i, j]*(p_bar[i, j] - D_p_2[i])" in text
+
+
+@pytest.mark.parametrize(
+    ("written", "plain"),
+    [
+        ("p*d - p*e", "p*(d - e)"),
+        ("2*d - 2*e", "2*(d - e)"),
+        ("d*(1 - d)", "d*(1 - d)"),
+        ("d*(1 - e) + d*e", "d"),
+        ("d/p - e/p", "(d - e)/p"),
+    ],
+)
+def test_tidy(written: str, plain: str) -> None:
+    d, e, p = sp.symbols("d e p", real=True)
+    forms = {
+        "p*d - p*e": p * d - p * e,
+        "p*(d - e)": p * (d - e),
+        "2*d - 2*e": 2 * d - 2 * e,
+        "2*(d - e)": sp.Mul(2, d - e, evaluate=False),
+        "d*(1 - d)": d * (1 - d),
+        "d*(1 - e) + d*e": d * (1 - e) + d * e,
+        "d": d,
+        "d/p - e/p": d / p - e / p,
+        "(d - e)/p": (d - e) / p,
+    }
+    assert tidy(forms[written]) == forms[plain]
+
+
+def test_tidy_leaves_branches_and_conditions_alone() -> None:
+    d, e = sp.symbols("d e", real=True)
+    branch = select(sp.Gt(2 * d, 2 * e), d * (e + 1) - d * e, sp.S.Zero)
+    assert tidy(3 * branch * e - 3 * branch * d).has(branch)
+
+
+def test_adjoints_are_set_once_and_scatters_still_add() -> None:
+    plain = simplify(derive(MODELS["embedding"](3)[0]))
+    adding = [s for s in plain.backward if s.accumulate]
+    assert [s.tensor for s in adding] == ["E_bar"]
+    assert all(plain.program.tensor(s.tensor).role is Role.ADJOINT for s in plain.backward)
+
+
+def test_maximum_keeps_its_argmax() -> None:
+    plain = simplify(derive(MODELS["convolution"](3)[0]))
+    assert [s.tensor for s in plain.backward if s.reduction is Reduction.ARGMAX] == ["y_argmax"]
+
+
+def test_value_of_a_call_is_read_from_the_forward_pass() -> None:
+    eq = Equations()
+    b = eq.axis("b", "n_batch")
+    z = eq.parameter("z", b)
+    s = eq.let("s", (b,), sigmoid(z[b]))
+    eq.let("loss", (), sp.log(1 + sp.exp(z[b])) * s[b], over=(b,))
+    (text,) = backward(eq.program("loss"))
+    assert "sigmoid(" not in text
