@@ -4,6 +4,8 @@ from symbp.derive.name_calls import name_calls
 from symbp.derive.requests import expand_derivatives
 from symbp.derive.rule import differentiate
 from symbp.derive.second_order import hessian, hessian_vector_product
+from symbp.derive.simplify import simplify, simplify_primal
+from symbp.derive.stabilise import stabilise
 from symbp.derive.tangent import Delta, Direction, tangent
 
 __all__ = [
@@ -14,5 +16,8 @@ __all__ = [
     "hessian",
     "hessian_vector_product",
     "name_calls",
+    "simplify",
+    "simplify_primal",
+    "stabilise",
     "tangent",
 ]

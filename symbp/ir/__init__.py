@@ -2,6 +2,7 @@
 
 from symbp.ir.affine import ONE, ZERO, Affine, FloorDiv, Index, Mod, Read, Size, floor_div, mod
 from symbp.ir.body import Body, Operand, slot
+from symbp.ir.derivation import Derivation
 from symbp.ir.program import DerivativeRequest, DType, Initializer, Program, Role, Tensor
 from symbp.ir.statement import (
     Divisible,
@@ -25,6 +26,7 @@ __all__ = [
     "Affine",
     "Body",
     "DType",
+    "Derivation",
     "DerivativeRequest",
     "Divisible",
     "Domain",

@@ -1,0 +1,35 @@
+"""What differs between targets: one record each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from symbp.errors import TargetError, did_you_mean
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A target of code generation.
+
+    `templates` pairs each file of the generated package with the template that writes it; `runtime` names the modules
+    of `symbp.runtime` that every package of this target carries, besides those that its kernels turn out to use.
+    """
+
+    name: str
+    templates: tuple[tuple[str, str], ...]
+    runtime: tuple[str, ...]
+
+
+CPU = Target(
+    name="cpu",
+    templates=(("__init__.py", "cpu/module.py.jinja"), ("kernels.py", "cpu/kernels.py.jinja")),
+    runtime=("door", "parameters", "initializers", "jit"),
+)
+
+TARGETS = {target.name: target for target in (CPU,)}
+
+
+def find_target(name: str) -> Target:
+    if name not in TARGETS:
+        raise TargetError(f"unknown target '{name}'", remedy=did_you_mean(name, TARGETS))
+    return TARGETS[name]

@@ -1,0 +1,60 @@
+"""Walk and rename the nodes of a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from symbp.ir.affine import Affine, Index
+from symbp.ir.plan import Bound, If, Loop, Node, Note, Product, SetIndex, Slice, Store, Track
+from symbp.ir.statement import Guard, Holds
+
+
+def walk(nodes: Iterable[Node]) -> Iterator[Node]:
+    """Every node, outer before inner."""
+    for node in nodes:
+        yield node
+        if isinstance(node, Loop | If):
+            yield from walk(node.body)
+
+
+def rename_index(nodes: Iterable[Node], old: Index, new: Index) -> tuple[Node, ...]:
+    """The nodes with one loop index called otherwise."""
+    return substitute(nodes, {old: Affine.of(new)}, {old: new})
+
+
+def substitute(
+    nodes: Iterable[Node], mapping: Mapping[Index, Affine], names: Mapping[Index, Index]
+) -> tuple[Node, ...]:
+    def bound(value: Bound) -> Bound:
+        return Bound(tuple(v.substitute(mapping) for v in value.values))
+
+    def part(value: Slice) -> Slice:
+        axes = tuple(
+            a.substitute(mapping) if isinstance(a, Affine) else (a[0].substitute(mapping), a[1].substitute(mapping))
+            for a in value.axes
+        )
+        return Slice(value.tensor, axes, value.rows, value.columns, value.transposed)
+
+    def guard(value: Guard) -> Guard:
+        return Holds(value.condition.substitute(mapping)) if isinstance(value, Holds) else value.substitute(mapping)
+
+    def change(node: Node) -> Node:
+        if isinstance(node, Loop):
+            index = names.get(node.index, node.index)
+            return Loop(index, bound(node.lower), bound(node.stop), tuple(map(change, node.body)), node.step)
+        if isinstance(node, If):
+            return If(tuple(map(guard, node.guards)), tuple(map(change, node.body)))
+        if isinstance(node, Store):
+            return Store(node.target.substitute(mapping), node.value.substitute(mapping), node.update)
+        if isinstance(node, Track):
+            at = node.at.substitute(mapping) if node.at is not None else None
+            return Track(node.best, node.value.substitute(mapping), node.position, at)
+        if isinstance(node, SetIndex):
+            return SetIndex(names.get(node.index, node.index), node.value.substitute(mapping))
+        if isinstance(node, Product):
+            return Product(part(node.out), part(node.left), part(node.right), node.accumulate)
+        if isinstance(node, Note):
+            return Note(node.statement.rename({k: v for k, v in names.items() if k in node.statement.indices}))
+        return node
+
+    return tuple(map(change, nodes))

@@ -1,0 +1,261 @@
+"""Make the plan: the passes of the scheduler, in order.
+
+Program ──absorb_sums──▶ Program ──order──▶ steps ──lower──▶ nests ──fuse_nests──▶ nests ──scalarise──▶ nests
+                                                                        ──allocate──▶ procedures with buffers
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from symbp.errors import ShapeError
+from symbp.ir.affine import ZERO, Affine
+from symbp.ir.body import Body
+from symbp.ir.derivation import Derivation
+from symbp.ir.order import Block, Scan, Step, order
+from symbp.ir.plan import Bound, Buffer, Fill, If, Kind, Loop, Memory, Nest, Node, Note, ParameterSlot, Plan, Procedure
+from symbp.ir.program import Program, Role, Tensor
+from symbp.ir.statement import NonNegative, Statement
+from symbp.ir.verify import verify
+from symbp.schedule.absorb import absorb_sums
+from symbp.schedule.access import touched
+from symbp.schedule.buffers import allocate, element_count
+from symbp.schedule.classify import classify
+from symbp.schedule.coverage import plan_writes
+from symbp.schedule.fuse import fuse_nests
+from symbp.schedule.lower import lower_statement
+from symbp.schedule.scalarise import scalarise
+
+NEXT = "_next"  # an optimizer writes w_next[i]; it takes the place of w[i] at the end of the iteration
+
+
+def make_plan(derivation: Derivation | None, predict: Program | None, update: Program | None) -> Plan:
+    """Plan every procedure of a module: predict, forward and backward, update.
+
+    `derivation` is None for a model without a loss, `predict` for one without outputs, `update` without an optimizer.
+    """
+    model = derivation.primal if derivation is not None else predict
+    assert model is not None, "a model has outputs or a loss"
+    parameters = lay_out(model)
+    procedures: list[Procedure] = []
+    tensors: dict[str, Tensor] = {}
+    workspaces: dict[str, dict[Memory, Affine]] = {}
+    if predict is not None:
+        found, workspaces["predict"] = _plan_predict(predict, parameters)
+        procedures.append(found)
+        tensors |= {t.name: t for t in predict.tensors}
+    if derivation is not None:
+        pair, workspaces["train"] = _plan_training(derivation, parameters)
+        procedures.extend(pair)
+        tensors |= {t.name: t for t in derivation.program.tensors}
+    if update is not None:
+        procedures.append(_plan_update(update))
+        tensors |= {t.name: t for t in update.tensors if t.name not in tensors}
+    return Plan(
+        name=model.name,
+        inputs=model.with_role(Role.INPUT),
+        outputs=tuple(predict.tensor(n) for n in predict.outputs) if predict is not None else (),
+        loss=model.loss if derivation is not None else "",
+        parameters=parameters,
+        procedures=tuple(procedures),
+        tensors=tensors,
+        workspaces=workspaces,
+        requirements=model.requirements,
+        state=tuple(t.name for t in update.with_role(Role.STATE)) if update is not None else (),
+        hyper=update.with_role(Role.HYPER) if update is not None else (),
+        optimizer=update.name if update is not None else "",
+    )
+
+
+def lay_out(program: Program) -> tuple[ParameterSlot, ...]:
+    """The parameters one after the other in one flat array. Their shapes must be known numbers."""
+    slots = []
+    offset = 0
+    for tensor in program.with_role(Role.PARAMETER):
+        unknown = [extent for extent in tensor.shape if not extent.is_constant]
+        if unknown:
+            raise ShapeError(
+                f"parameter '{tensor.name}' has the run-time extent {unknown[0]}",
+                remedy="give the axes of parameters fixed extents",
+            )
+        shape = tuple(int(e) for e in tensor.shape)
+        slot = ParameterSlot(tensor.name, shape, offset, tensor.initializer, _fans(tensor.name, shape, program))
+        slots.append(slot)
+        offset += slot.count
+    return tuple(slots)
+
+
+def _fans(name: str, shape: tuple[int, ...], program: Program) -> tuple[int, int]:
+    """Fan-in: the extents of the axes that the first sum over it runs over; fan-out: those of the others."""
+    for statement in program.readers(name):
+        read = next((r for r in statement.body.reads if r.tensor == name), None)
+        if read is None or not statement.reduced:
+            continue
+        fan_in, fan_out = 1, 1
+        for subscript, extent in zip(read.subscripts, shape, strict=True):
+            if set(subscript.indices()) & set(statement.reduced):
+                fan_in *= extent
+            else:
+                fan_out *= extent
+        return fan_in, fan_out
+    count = 1
+    for extent in shape:
+        count *= extent
+    return count, count
+
+
+# -------------------------------------------------------------------------------------------------------- procedures
+
+
+def _plan_predict(program: Program, parameters: Sequence[ParameterSlot]) -> tuple[Procedure, dict[Memory, Affine]]:
+    program = verify(absorb_sums(program), "absorb_sums")
+    nests = fuse_nests(_lower_steps(order(program), program))
+    inner = [t.name for t in program.tensors if not t.is_given and t.name not in program.outputs]
+    nests, gone = scalarise(nests, inner)
+    scalars = {n for n in inner if not program.tensor(n).shape} | set(gone)
+    places, lengths = allocate(nests, {t.name: t for t in program.tensors}, [n for n in inner if n not in scalars])
+    procedure = _procedure(
+        "predict_into",
+        "Evaluate the model.",
+        nests,
+        program,
+        parameters,
+        places,
+        results=program.outputs,
+    )
+    return procedure, lengths
+
+
+def _plan_training(
+    derivation: Derivation, parameters: Sequence[ParameterSlot]
+) -> tuple[tuple[Procedure, Procedure], dict[Memory, Affine]]:
+    program = verify(absorb_sums(derivation.program), "absorb_sums")
+    ahead = {s.tensor for s in program.keep_live([program.loss]).statements}
+    steps = order(program)
+    nests_of = [
+        fuse_nests(_lower_steps([s for s in steps if (s.tensors[0] in ahead) == is_forward], program))
+        for is_forward in (True, False)
+    ]
+    adjoints = dict(derivation.gradients)
+    gradient_names = {adjoints[p.name] for p in parameters if p.name in adjoints}
+    inner = [t.name for t in program.tensors if not t.is_given and t.name not in gradient_names]
+    shared = _names(nests_of[0]) & _names(nests_of[1])
+    forward, gone_1 = scalarise(nests_of[0], [n for n in inner if n not in shared and n != program.loss])
+    backward, gone_2 = scalarise(nests_of[1], [n for n in inner if n not in shared])
+    scalars = {n for n in inner if not program.tensor(n).shape and n not in shared} | {*gone_1, *gone_2}
+    tensors = {t.name: t for t in program.tensors}
+    places, lengths = allocate((*forward, *backward), tensors, [n for n in inner if n not in scalars])
+    for slot in parameters:
+        if slot.name in adjoints:
+            places[adjoints[slot.name]] = Buffer(adjoints[slot.name], Memory.GRADIENTS, Affine.of(slot.offset))
+    return (
+        _procedure("forward", "Evaluate the loss.", forward, program, parameters, places, returns=program.loss),
+        _procedure("backward", "Differentiate the loss; follows `forward`.", backward, program, parameters, places),
+    ), lengths
+
+
+def _plan_update(program: Program) -> Procedure:
+    """The optimizer's step, in place: ``w_next`` is stored to ``w`` when nothing reads ``w`` any more."""
+    nests = list(_lower_steps(order(program), program))
+    commits = []
+    for tensor in program.tensors:
+        if tensor.is_given and program.has(tensor.name + NEXT):
+            source = program.definitions(tensor.name + NEXT)[0]
+            value = Body.of(replace(source.target, tensor=tensor.name + NEXT))
+            commits.append(replace(source, tensor=tensor.name, body=value, reduced=(), accumulate=False))
+    for statement in commits:
+        nests.append(Nest((), lower_statement(statement, program, fresh=True), Kind.MAP))
+    inner = [t.name for t in program.tensors if not t.is_given]
+    fused, gone = scalarise(fuse_nests(nests), inner)
+    left = [n for n in inner if program.tensor(n).shape and n not in gone]
+    assert not left, f"the update keeps {left} over several loops"
+    places = {t.name: Buffer(t.name, Memory.ARGUMENT, ZERO) for t in program.with_role(Role.PARAMETER, Role.INPUT)}
+    for k, tensor in enumerate(program.with_role(Role.STATE)):
+        places[tensor.name] = Buffer(tensor.name, Memory.STATE, element_count(tensor) * k)
+    settings = [t for t in program.with_role(Role.HYPER) if t.name != "t"]  # t counts the steps
+    for k, tensor in enumerate(settings):
+        places[tensor.name] = Buffer(tensor.name, Memory.HYPER, Affine.of(k))
+    if program.has("t"):
+        places["t"] = Buffer("t", Memory.HYPER, ZERO)
+    used = _names(fused)
+    views = tuple(b for n, b in places.items() if n in used)
+    return Procedure("update", f"One step of {program.name}.", (), views, (), tuple(fused))
+
+
+def _procedure(
+    name: str,
+    summary: str,
+    nests: tuple[Nest, ...],
+    program: Program,
+    parameters: Sequence[ParameterSlot],
+    places: dict[str, Buffer],
+    results: tuple[str, ...] = (),
+    returns: str = "",
+) -> Procedure:
+    used = _names(nests)
+    views = [Buffer(p.name, Memory.PARAMETERS, Affine.of(p.offset)) for p in parameters if p.name in used]
+    views += [places[t.name] for t in program.tensors if t.name in places and t.name in used]
+    inputs = tuple(t.name for t in program.with_role(Role.INPUT) if t.name in used)
+    return Procedure(name, summary, inputs, tuple(views), results, nests, returns)
+
+
+def _names(nests: Iterable[Nest]) -> set[str]:
+    """Every tensor that the nests touch."""
+    return {n for nest in nests for names in touched(nest.nodes) for n in names}
+
+
+# ----------------------------------------------------------------------------------------------------- steps to nests
+
+
+def _lower_steps(steps: Iterable[Step], program: Program) -> tuple[Nest, ...]:
+    """Lower every statement; the first nest that writes a tensor fills it if its writes leave gaps."""
+    steps = tuple(steps)
+    writes: dict[str, list[Statement]] = {}
+    for step in steps:
+        for statement in step.statements:
+            writes.setdefault(statement.tensor, []).append(statement)
+    may_set: dict[int, bool] = {}
+    to_fill: dict[str, None] = {}
+    for name, statements in writes.items():
+        sets, fill = plan_writes(statements, program.tensor(name))
+        may_set |= {id(s): value for s, value in zip(statements, sets, strict=True)}
+        if fill:
+            to_fill[name] = None
+    nests: list[Nest] = []
+    for step in steps:
+        fills = tuple(Fill(n) for n in dict.fromkeys(s.tensor for s in step.statements) if n in to_fill)
+        for fill_node in fills:
+            del to_fill[fill_node.tensor]
+        if isinstance(step, Block):
+            for k, statement in enumerate(step.statements):
+                nodes = lower_statement(statement, program, fresh=may_set[id(statement)])
+                head = fills if k == 0 else ()
+                nests.append(Nest((statement,), (*head, Note(statement), *nodes), classify(statement, program)))
+        else:
+            nests.append(Nest(step.statements, (*fills, _lower_scan(step, program, may_set)), Kind.SCAN))
+    return tuple(nests)
+
+
+def _lower_scan(scan: Scan, program: Program, may_set: dict[int, bool]) -> Loop:
+    body: list[Node] = []
+    for turn in scan.turns:
+        statement = turn.statement
+        nodes = lower_statement(statement, program, fresh=may_set[id(statement)], bound=(scan.index,))
+        if not scan.runs_always(turn):
+            checks = (NonNegative(scan.index - turn.first), NonNegative(turn.stop - 1 - scan.index))
+            nodes = (If(tuple(c for c in checks if c.value != scan.index - scan.start), nodes),)
+        body += [Note(statement), *nodes]
+    return Loop(scan.index, Bound((scan.start,)), Bound((scan.stop,)), _fuse_turns(body), scan.direction)
+
+
+def _fuse_turns(nodes: list[Node]) -> tuple[Node, ...]:
+    """Fuse the loops of one step of a scan among themselves."""
+    groups: list[list[Node]] = []
+    for node in nodes:
+        if isinstance(node, Note) or not groups:
+            groups.append([node])
+        else:
+            groups[-1].append(node)
+    nests = [Nest((), tuple(group), Kind.MAP) for group in groups]
+    return tuple(n for nest in fuse_nests(nests) for n in nest.nodes)

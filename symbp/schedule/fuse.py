@@ -1,0 +1,112 @@
+"""Fuse loop nests that walk the same range, as long as each iteration stays by itself.
+
+Two neighbouring loops become one if everything that one writes and the other touches is met in the same iteration
+only. Bodies are then fused in turn, so that a softmax becomes one loop over rows with short loops inside. Matrix
+products stand alone: nothing measurable is won by fusing into them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from symbp.ir.plan import Fill, Kind, Loop, Nest, Node, Note, Product
+from symbp.ir.plan_nodes import rename_index
+from symbp.ir.statement import fresh_index
+from symbp.schedule.access import conflict, loop_indices, same_iteration
+
+#: Local scalars of a nest: set before they are read in every iteration, so sharing a loop does no harm.
+PRIVATE = frozenset({"total", "best", "place"})
+
+#: How many nests may be moved ahead to bring two others together; farther apart, nothing is left in the cache.
+FARTHEST = 4
+
+
+def fuse_nests(nests: Iterable[Nest]) -> tuple[Nest, ...]:
+    """Merge each nest into the nearest earlier one it can share a loop with.
+
+    What lies between and does not concern it stays; what it depends on moves ahead of both, if the earlier nest does
+    not concern that.
+    """
+    result: list[Nest] = []
+    for nest in nests:
+        ahead: list[Nest] = []  # nests between that must run before this one
+        place = None
+        for k in range(len(result) - 1, -1, -1):
+            candidate = result[k]
+            if not any(conflict(candidate.nodes, other.nodes, PRIVATE) for other in ahead):
+                merged = _merge(candidate, nest)
+                if merged is not None:
+                    place = k
+                    break
+                if not conflict(candidate.nodes, nest.nodes, PRIVATE):
+                    continue
+            ahead.insert(0, candidate)
+            if len(ahead) > FARTHEST:
+                break
+        if place is None or merged is None:
+            result.append(nest)
+        else:
+            moved = {id(n) for n in ahead}
+            result[place:] = [*ahead, merged, *(n for n in result[place + 1 :] if id(n) not in moved)]
+    return tuple(result)
+
+
+def _merge(one: Nest, other: Nest) -> Nest | None:
+    if Kind.SCAN in (one.kind, other.kind) or any(map(_has_product, (one.nodes, other.nodes))):
+        return None
+    head, first = _split(one.nodes)
+    lead, second = _split(other.nodes)
+    if first is None or second is None or conflict(lead, (*head, first), PRIVATE):
+        return None  # what the second nest fills beforehand must not be touched by the first
+    fused = _fuse_loops(first, second)
+    if fused is None:
+        return None
+    kind = one.kind if one.kind is not Kind.MAP else other.kind
+    return Nest(one.statements + other.statements, (*head, *lead, fused), kind)
+
+
+def _split(nodes: tuple[Node, ...]) -> tuple[tuple[Node, ...], Loop | None]:
+    """What a nest clears at its start, and the loop that follows, if that is all there is."""
+    notes = tuple(n for n in nodes if isinstance(n, Note))
+    rest = tuple(n for n in nodes if not isinstance(n, Note))
+    if not rest or not isinstance(rest[-1], Loop) or not all(isinstance(n, Fill) for n in rest[:-1]):
+        return rest[:-1], None
+    return rest[:-1], replace(rest[-1], body=(*notes, *rest[-1].body))
+
+
+def _fuse_loops(one: Loop, other: Loop) -> Loop | None:
+    """One loop for two, or None."""
+    clash = {one.index} & (loop_indices(other.body) - {other.index})
+    body = other.body
+    if other.index != one.index:
+        for index in clash:
+            fresh = fresh_index(index.name, {*loop_indices(one.body), *loop_indices(body), one.index, other.index})
+            body = rename_index(body, index, fresh)
+        body = rename_index(body, other.index, one.index)
+    if (one.lower, one.stop, one.step) != (other.lower, other.stop, other.step):
+        return None
+    meeting = conflict(one.body, body, PRIVATE)
+    if meeting and not same_iteration(one.body, body, one.index, meeting):
+        return None
+    return replace(one, body=_fuse_bodies(one.body, body))
+
+
+def _fuse_bodies(one: tuple[Node, ...], other: tuple[Node, ...]) -> tuple[Node, ...]:
+    """The nodes in order; the last loop of the first and the first loop of the second become one if they may."""
+    other_notes = tuple(n for n in other if isinstance(n, Note))
+    rest = tuple(n for n in other if not isinstance(n, Note))
+    if one and len(rest) == 1 and isinstance(one[-1], Loop) and isinstance(rest[0], Loop):
+        start = len(one) - 1
+        while start > 0 and isinstance(one[start - 1], Note):
+            start -= 1
+        only_loop = all(isinstance(n, Note) for n in one[start:-1])
+        first = replace(one[-1], body=(*one[start:-1], *one[-1].body)) if only_loop else one[-1]
+        fused = _fuse_loops(first, replace(rest[0], body=(*other_notes, *rest[0].body)))
+        if fused is not None:
+            return (*one[:start], fused)
+    return (*one, *other)
+
+
+def _has_product(nodes: Iterable[Node]) -> bool:
+    return any(isinstance(n, Product) or (hasattr(n, "body") and _has_product(n.body)) for n in nodes)

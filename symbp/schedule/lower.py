@@ -1,0 +1,293 @@
+"""Lower one statement to loops. This is where guards become loop bounds and where the order of loops is chosen.
+
+Two shapes carry a sum:
+
+    for free: total = 0; for reduced: total += body; target = total          (a scalar in a register)
+    for outer free: for inner: target = 0; for reduced: for inner: target += body      (a row of the target in cache)
+
+The second is taken when the innermost free index walks through memory with stride 1 in more accesses than the innermost
+reduced index does, because that is the loop that must vectorise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sympy as sp
+
+from symbp.ir.affine import ONE, ZERO, Affine, Index, Read, floor_div
+from symbp.ir.body import Body, slot
+from symbp.ir.bounds import is_nonnegative, lower_bound
+from symbp.ir.plan import Bound, Fill, If, Loop, Node, Product, SetIndex, Store, Track, Update
+from symbp.ir.program import Program
+from symbp.ir.statement import Guard, Holds, NonNegative, Range, Reduction, Statement, Zero, guard_indices
+from symbp.schedule.classify import Contraction, as_contraction, contiguous_reads
+
+TOTAL = Read("total")
+BEST = Read("best")
+PLACE = Read("place")
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A statement to lower, the program that declares its tensors, and the indices that are set already."""
+
+    statement: Statement
+    program: Program
+    bound: tuple[Index, ...]
+
+
+def lower_statement(
+    statement: Statement, program: Program, *, fresh: bool, bound: tuple[Index, ...] = ()
+) -> tuple[Node, ...]:
+    """Loops for one statement. `fresh`: an accumulation is the first to write its elements, so it may set them.
+
+    `bound` are indices that an enclosing loop has set already (the step of a scan).
+    """
+    sets = fresh or not statement.accumulate
+    contraction = as_contraction(statement, program, bound)
+    if contraction is not None:
+        return _lower_contraction(contraction, statement, sets)
+    job = _Job(statement, program, bound)
+    free = _by_target(statement, bound)
+    reduced = _innermost_contiguous(statement)
+    if statement.reduction is Reduction.NONE:
+        update = Update.SET if sets else Update.ADD
+        return _loops(job, free, statement.guards, (Store(statement.target, statement.body, update),))
+    if statement.reduction is Reduction.SUM:
+        if free and _row_form_pays(statement, free[-1], reduced[-1]):
+            return _lower_rows(job, free, reduced, sets)
+        return _lower_total(job, free, reduced, sets)
+    return _lower_maximum(job, free, reduced)
+
+
+def needs_zero(statement: Statement) -> bool:
+    """True if an accumulation cannot set its elements itself, even as the first to write them."""
+    return bool(statement.guards) or len(set(statement.free)) > len(_plain_target(statement))
+
+
+def _plain_target(statement: Statement) -> set[Index]:
+    return {i for s in statement.subscripts for i in s.plain_indices()}
+
+
+# ------------------------------------------------------------------------------------------------------------ shapes
+
+
+def _lower_contraction(contraction: Contraction, statement: Statement, sets: bool) -> tuple[Node, ...]:
+    accumulate = not sets or bool(contraction.summed)
+    node: Node = Product(contraction.out, contraction.left, contraction.right, accumulate)
+    for index in reversed((*contraction.batch, *contraction.summed)):
+        node = _loop(statement.domain.range_of(index), (node,))
+    if sets and contraction.summed:
+        return (Fill(statement.tensor), node)
+    return (node,)
+
+
+def _lower_total(job: _Job, free: Sequence[Index], reduced: Sequence[Index], sets: bool) -> tuple[Node, ...]:
+    statement = job.statement
+    inside, outside = _split_invariant(statement)
+    total = Body.combine(slot(0) * slot(1), {slot(0): Body.of(TOTAL), slot(1): outside}) if outside else Body.of(TOTAL)
+    outer_guards = tuple(g for g in statement.guards if not set(guard_indices(g)) & set(reduced))
+    inner_guards = tuple(g for g in statement.guards if g not in outer_guards)
+    inner = _loops(job, reduced, inner_guards, (Store(TOTAL, inside, Update.ADD),))
+    body = (
+        Store(TOTAL, Body(sp.S.Zero)),
+        *inner,
+        Store(statement.target, total, Update.SET if sets else Update.ADD),
+    )
+    return _loops(job, free, outer_guards, body)
+
+
+def _lower_rows(job: _Job, free: Sequence[Index], reduced: Sequence[Index], sets: bool) -> tuple[Node, ...]:
+    statement = job.statement
+    *outer, last = free
+    outer_guards = tuple(g for g in statement.guards if not set(guard_indices(g)) & {last, *reduced})
+    inner_guards = tuple(g for g in statement.guards if g not in outer_guards)
+    inside, outside = _split_invariant(statement)
+    work = _loops(job, (*reduced, last), inner_guards, (Store(statement.target, inside, Update.ADD),))
+    # Elements outside the guards may belong to another statement: leave them alone.
+    row_guards = tuple(g for g in inner_guards if not set(guard_indices(g)) & set(reduced))
+    clear: tuple[Node, ...] = ()
+    if sets and not outer and _writes_whole_vector(job, last):
+        clear = (Fill(statement.tensor),)
+    elif sets:
+        clear = _loops(job, (last,), row_guards, (Store(statement.target, Body(sp.S.Zero)),))
+    if outside is not None and sets:
+        scale = Body.combine(slot(0) * slot(1), {slot(0): Body.of(statement.target), slot(1): outside})
+        work += _loops(job, (last,), row_guards, (Store(statement.target, scale),))
+    elif outside is not None:
+        work = _loops(job, (*reduced, last), inner_guards, (Store(statement.target, statement.body, Update.ADD),))
+    return _loops(job, outer, outer_guards, (*clear, *work))
+
+
+def _writes_whole_vector(job: _Job, index: Index) -> bool:
+    """True for ``c[k] = ..`` with `index` over all of the tensor's only axis, without guards."""
+    statement, loop = job.statement, job.statement.domain.range_of(index)
+    shape = job.program.tensor(statement.tensor).shape
+    whole = len(shape) == 1 and loop.lower == ZERO and loop.stop == shape[0]
+    return whole and statement.subscripts[0].as_index() == index and not statement.guards
+
+
+def _lower_maximum(job: _Job, free: Sequence[Index], reduced: Sequence[Index]) -> tuple[Node, ...]:
+    statement = job.statement
+    is_argmax = statement.reduction is Reduction.ARGMAX
+    # The position counts the reduced indices as declared, whatever the order of the loops.
+    flat = ZERO
+    for index in statement.reduced:
+        loop = statement.domain.range_of(index)
+        flat = flat * loop.extent + (index - loop.lower)
+    order = statement.reduced if is_argmax else reduced  # the first maximum: loops in declared order
+    track = Track(BEST, statement.body, PLACE, flat) if is_argmax else Track(BEST, statement.body)
+    outer_guards = tuple(g for g in statement.guards if not set(guard_indices(g)) & set(reduced))
+    inner_guards = tuple(g for g in statement.guards if g not in outer_guards)
+    inner = _loops(job, order, inner_guards, (track,))
+    start: tuple[Node, ...] = (Store(BEST, Body(sp.S.NegativeInfinity)),)
+    if is_argmax:
+        start += (Store(PLACE, Body(sp.S.NegativeOne)),)
+    body = (*start, *inner, Store(statement.target, Body.of(PLACE if is_argmax else BEST)))
+    return _loops(job, free, outer_guards, body)
+
+
+# --------------------------------------------------------------------------------------------------- order of loops
+
+
+def _by_target(statement: Statement, bound: tuple[Index, ...]) -> list[Index]:
+    """The free indices in the order of the target's axes, so that the last axis is the innermost loop."""
+    order = [i for s in statement.subscripts for i in s.plain_indices() if i in statement.free]
+    rest = [i for i in statement.free if i not in order]
+    return [i for i in dict.fromkeys((*rest, *order)) if i not in bound]
+
+
+def _innermost_contiguous(statement: Statement) -> list[Index]:
+    """The reduced indices with the one that walks memory with stride 1 most often last."""
+    if len(statement.reduced) < 2:
+        return list(statement.reduced)
+    best = max(reversed(statement.reduced), key=lambda i: contiguous_reads(statement, i))
+    return [*(i for i in statement.reduced if i != best), best]
+
+
+def _row_form_pays(statement: Statement, free: Index, reduced: Index) -> bool:
+    loop = statement.domain.range_of(free)
+    if loop.extent.is_constant and int(loop.extent) < 4:
+        return False
+    if statement.subscripts[-1].coefficient(free) != ONE:
+        return False
+    return contiguous_reads(statement, free) > contiguous_reads(statement, reduced) + 1
+
+
+def _split_invariant(statement: Statement) -> tuple[Body, Body | None]:
+    """The body without the factors that no reduced index touches, and those factors."""
+    coefficient, factors = statement.body.factors()
+    inner = [f for f in factors if set(f.indices) & set(statement.reduced)]
+    outer = [f for f in factors if not set(f.indices) & set(statement.reduced)]
+    if not inner or (not outer and coefficient == 1):
+        return statement.body, None
+    return _product(inner), _product([Body(coefficient), *outer])
+
+
+def _product(parts: list[Body]) -> Body:
+    result = parts[0]
+    for part in parts[1:]:
+        result = result * part
+    return result
+
+
+# --------------------------------------------------------------------------------------------------- guards to bounds
+
+
+@dataclass
+class _Limits:
+    """What the guards make of one loop."""
+
+    lower: list[Affine]
+    stop: list[Affine]
+    fixed: Affine | None = None
+
+
+def _loops(job: _Job, order: Sequence[Index], guards: Sequence[Guard], body: tuple[Node, ...]) -> tuple[Node, ...]:
+    """Loops over `order` around `body`; each guard narrows the innermost loop it can, or becomes a condition."""
+    statement = job.statement
+    ranges = {i: statement.domain.range_of(i) for i in order}
+    limits = {i: _Limits([r.lower], [r.stop]) for i, r in ranges.items()}
+    conditions: dict[Index | None, list[Guard]] = {}
+    for guard in guards:
+        depth = [i for i in order if i in guard_indices(guard)]
+        innermost = depth[-1] if depth else None
+        if innermost is None or not _narrow(limits[innermost], innermost, guard):
+            conditions.setdefault(innermost, []).append(guard)
+    nodes = body
+    for index in reversed(order):
+        if index in conditions:
+            nodes = (If(tuple(conditions[index]), nodes),)
+        limit = limits[index]
+        if limit.fixed is not None:
+            nodes = _set_index(index, limit, nodes, job)
+        else:
+            every = tuple(statement.domain.ranges)
+            nodes = (Loop(index, _tightest(limit.lower, every, -1), _tightest(limit.stop, every, 1), nodes),)
+    return (If(tuple(conditions[None]), nodes),) if None in conditions else nodes
+
+
+def _loop(loop: Range, body: tuple[Node, ...]) -> Loop:
+    return Loop(loop.index, Bound((loop.lower,)), Bound((loop.stop,)), body)
+
+
+def _narrow(limits: _Limits, index: Index, guard: Guard) -> bool:
+    """Make the guard part of the loop's bounds, if it is linear in the index with a constant factor."""
+    if isinstance(guard, Holds) or not isinstance(guard, NonNegative | Zero):
+        return False
+    factor = guard.value.coefficient(index)
+    if factor is None or not factor.is_constant or int(factor) == 0:
+        return False
+    c, rest = int(factor), guard.value.without(index)
+    if isinstance(guard, Zero):
+        if limits.fixed is not None or c not in (1, -1):
+            return False
+        limits.fixed = -rest if c == 1 else rest
+        return True
+    if rest.reads():
+        return False
+    if c > 0:  # c*i + rest >= 0  <=>  i >= ceil(-rest/c)
+        limits.lower.append(floor_div(-rest + (c - 1), c))
+    else:  # i <= floor(rest/|c|)
+        limits.stop.append(floor_div(rest, -c) + 1)
+    return True
+
+
+def _set_index(index: Index, limits: _Limits, body: tuple[Node, ...], job: _Job) -> tuple[Node, ...]:
+    """``index = value``, and a check that it lies in the loop's range wherever that is not certain."""
+    value = limits.fixed
+    assert value is not None
+    checks: list[Guard] = []
+    atom = value.as_atom()
+    below = job.program.tensor(atom.tensor).below if isinstance(atom, Read) else None
+    for lower in limits.lower:
+        if not (below is not None and lower == ZERO) and not _certain(value - lower, job.statement):
+            checks.append(NonNegative(index - lower))
+    for stop in limits.stop:
+        if not (below is not None and is_nonnegative(stop - below)) and not _certain(stop - 1 - value, job.statement):
+            checks.append(NonNegative(stop - 1 - index))
+    return (SetIndex(index, value), If(tuple(checks), body)) if checks else (SetIndex(index, value), *body)
+
+
+def _certain(value: Affine, statement: Statement) -> bool:
+    low = lower_bound(value, statement.domain.ranges)
+    return low is not None and is_nonnegative(low)
+
+
+def _tightest(values: list[Affine], ranges: tuple[Range, ...], sign: int) -> Bound:
+    """Drop the bounds that another one implies: ``max(0, i - 2)`` with i >= 2 is ``i - 2``."""
+    distinct = list(dict.fromkeys(values))
+    kept: list[Affine] = []
+    for k, value in enumerate(distinct):
+        others = [*kept, *distinct[k + 1 :]]
+        if not any(_never_tighter(value, other, ranges, sign) for other in others):
+            kept.append(value)
+    return Bound(tuple(kept))
+
+
+def _never_tighter(value: Affine, other: Affine, ranges: tuple[Range, ...], sign: int) -> bool:
+    difference = (value - other) * sign
+    low = lower_bound(difference, ranges)
+    return low is not None and is_nonnegative(low)

@@ -1,0 +1,109 @@
+"""Keep in a register what lives inside one iteration.
+
+    for b:  m[b] = max z[b, ..];  s[b] = sum exp(z[b, ..] - m[b])      ==>      for b:  m = ..;  s = ..
+
+A tensor qualifies if every access to it lies in one nest, below one innermost common loop, always with the same
+subscripts made of the indices of the loops around, and if each iteration sets it before reading it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from symbp.ir.affine import Index, Read
+from symbp.ir.body import Body
+from symbp.ir.plan import If, Loop, Nest, Node, Store, Track, Update
+from symbp.ir.statement import Guard, Holds
+from symbp.schedule.access import accesses
+
+#: Locals that lowering gives to reductions.
+ACCUMULATORS = ("total", "best", "place")
+
+
+def scalarise(nests: Sequence[Nest], candidates: Sequence[str]) -> tuple[tuple[Nest, ...], tuple[str, ...]]:
+    """The nests with every qualifying tensor among `candidates` as a local scalar, and the names of those."""
+    homes: dict[str, set[int]] = {}
+    for k, nest in enumerate(nests):
+        for access in accesses(nest.nodes):
+            homes.setdefault(access.tensor, set()).add(k)
+    result = list(nests)
+    gone: list[str] = []
+    for name in candidates:
+        home = homes.get(name, set())
+        if len(home) != 1:
+            continue
+        k = next(iter(home))
+        nodes = _localise(result[k].nodes, name, ())
+        if nodes is not None:
+            result[k] = replace(result[k], nodes=nodes)
+            gone.append(name)
+    return tuple(result), tuple(gone)
+
+
+def _localise(nodes: tuple[Node, ...], name: str, around: tuple[Index, ...]) -> tuple[Node, ...] | None:
+    """The nodes with the tensor as a scalar, or None if it does not stay within one iteration."""
+    users = [k for k, n in enumerate(nodes) if _uses(n, name)]
+    if len(users) == 1 and isinstance(loop := nodes[users[0]], Loop):
+        body = _localise(loop.body, name, (*around, loop.index))
+        return None if body is None else (*nodes[: users[0]], replace(loop, body=body), *nodes[users[0] + 1 :])
+    found = {a.subscripts for a in accesses(nodes) if a.tensor == name}
+    first = nodes[users[0]]
+    if len(found) != 1 or not isinstance(first, Store) or first.update is not Update.SET:
+        return None
+    subscripts = found.pop()
+    if not around or subscripts is None or any(s.as_index() not in around for s in subscripts):
+        return None
+    return _without_copies(tuple(_to_scalar(n, name) for n in nodes), name)
+
+
+def _uses(node: Node, name: str) -> bool:
+    return any(a.tensor == name for a in accesses((node,)))
+
+
+def _to_scalar(node: Node, name: str) -> Node:
+    scalar = Read(name)
+
+    def body(value: Body) -> Body:
+        return value.replace_reads(lambda r: Body.of(scalar) if r.tensor == name else None)
+
+    def guard(value: Guard) -> Guard:
+        return Holds(body(value.condition)) if isinstance(value, Holds) else value
+
+    if isinstance(node, Loop):
+        return replace(node, body=tuple(_to_scalar(n, name) for n in node.body))
+    if isinstance(node, If):
+        return If(tuple(map(guard, node.guards)), tuple(_to_scalar(n, name) for n in node.body))
+    if isinstance(node, Store):
+        return Store(scalar if node.target.tensor == name else node.target, body(node.value), node.update)
+    if isinstance(node, Track):
+        return replace(node, value=body(node.value))
+    return node
+
+
+def _without_copies(nodes: tuple[Node, ...], name: str) -> tuple[Node, ...]:
+    """``total = 0; ..; name = total``  becomes  ``name = 0; ..``."""
+    scalar = Read(name)
+    for k, node in enumerate(nodes):
+        if not (isinstance(node, Store) and node.target == scalar and node.value.is_read):
+            continue
+        source = node.value.operands[0]
+        if not isinstance(source, Read) or source.tensor not in ACCUMULATORS or node.update is not Update.SET:
+            continue
+        start = max(i for i, n in enumerate(nodes[:k]) if isinstance(n, Store) and n.target == source)
+        renamed = tuple(_rename_local(n, source, scalar) for n in nodes[start:k])
+        return (*nodes[:start], *renamed, *_without_copies(nodes[k + 1 :], name))
+    return nodes
+
+
+def _rename_local(node: Node, old: Read, new: Read) -> Node:
+    def body(value: Body) -> Body:
+        return value.replace_reads(lambda r: Body.of(new) if r == old else None)
+
+    if isinstance(node, Loop | If):
+        return replace(node, body=tuple(_rename_local(n, old, new) for n in node.body))
+    if isinstance(node, Store):
+        return Store(new if node.target == old else node.target, body(node.value), node.update)
+    if isinstance(node, Track):
+        return replace(node, best=new if node.best == old else node.best, value=body(node.value))
+    return node
