@@ -49,6 +49,7 @@ def differentiate(program: Program, wrt: Iterable[str] | None = None, loss: str 
     not a scalar.
     """
     verify(program, "the stage before differentiate")
+    assert not program.derivatives, "expand_derivatives comes before differentiate"
     loss = _scalar_loss(program, loss)
     sources = tuple(_sources(program, wrt))
     activity = find_activity(program, sources, [loss])

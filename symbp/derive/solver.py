@@ -17,7 +17,7 @@ One equation ``n_d = J_d(I, R)`` for each axis d is solved for one unknown index
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import IntEnum
 from itertools import permutations
 
@@ -48,6 +48,7 @@ from symbp.ir import (
     fresh_index,
 )
 from symbp.ir.bounds import is_nonnegative
+from symbp.ir.statement import guard_indices
 
 
 def gather(
@@ -112,6 +113,7 @@ class _System:
         self.guards: list[Guard] = list(domain.guards)
         self.body = body
         self.owned: dict[Index, None] = {}
+        self.created: dict[Index, int] = {}  # new index -> the axis that it runs over
 
     def solve(self) -> None:
         while self.pending:
@@ -284,6 +286,7 @@ class _System:
         new = self._fresh(name)
         self.ranges[new] = Range(new, ZERO, self.target.shape[axis])
         self.owned[new] = None
+        self.created[new] = axis
         return new
 
     def _replace_guarded(self, index: Index, value: Affine, new: Range | None = None) -> None:
@@ -306,10 +309,10 @@ class _System:
     def statement(self, origin: Origin) -> Statement | None:
         subscripts = tuple(simplify_divisions(s, self.ranges.values()) for s in self.subscripts)
         body = self.body.map_operands(self._simplified_operand)
-        guards = [self._simplified_guard(g) for g in self.guards]
         # The axes of the target in order; indices that share a subscript (h*E + e) in the order of the primal.
         free = tuple(dict.fromkeys(i for s in subscripts for i in self.ranges if i in s.indices()))
         reduced = tuple(i for i in self.ranges if i not in free)
+        guards = [self._simplified_guard(g) for g in (*self.guards, *self._inside(subscripts, reduced))]
         raw = Statement(
             self.target.name,
             subscripts,
@@ -323,6 +326,19 @@ class _System:
         )
         solved = eliminate_deltas(raw)
         return None if solved is None else name_after_axes(solved, self.target)
+
+    def _inside(self, subscripts: tuple[Affine, ...], reduced: tuple[Index, ...]) -> Iterator[Guard]:
+        """Guards that keep the target's subscripts inside its axes where an empty sum would be written outside.
+
+        There are such sums where an index runs over another axis than its own, and where a guard excludes every value
+        of a reduced index.
+        """
+        may_be_empty = any(i in reduced for g in self.guards for i in guard_indices(g))
+        for axis, (subscript, extent) in enumerate(zip(subscripts, self.target.shape, strict=True)):
+            follows = any(self.created.get(i, axis) != axis for i in subscript.indices())
+            if (follows or may_be_empty) and not subscript.reads():
+                yield NonNegative(subscript)
+                yield NonNegative(extent - 1 - subscript)
 
     def _simplified_operand(self, operand: Operand) -> Operand:
         if isinstance(operand, Affine):

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import warnings
+from itertools import product
+
+import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from symbp.check.interpreter import interpret
 from symbp.derive.divisions import simplify_divisions
 from symbp.derive.rule import differentiate
 from symbp.derive.solver import gather
+from symbp.errors import SymbpWarning
 from symbp.ir import (
     ZERO,
     Affine,
     Body,
     Domain,
+    FloorDiv,
     Index,
+    Mod,
     NonNegative,
     Origin,
     Range,
@@ -27,7 +37,7 @@ from symbp.ir import (
     statement_text,
 )
 from tests.derive.equations import Equations
-from tests.derive.references import TOLERANCE, Case, case_of, extent_axis, worst_error
+from tests.derive.references import TOLERANCE, Case, case_of, extent_axis, random_feed, worst_error
 
 functional = torch.nn.functional
 Tensors = dict[str, torch.Tensor]
@@ -283,6 +293,20 @@ def test_reduced_and_free_indices_change_places_in_name() -> None:
     check(case, h="h_bar[b, k] += sum[i] U[k, i]*z_bar[b, i]")
 
 
+def test_an_empty_sum_is_not_written_outside_the_tensor() -> None:
+    """With i = 1 no k is left, and there is no ``x[-1]`` that the gradient could be added to."""
+    eq = Equations()
+    i, k, m = eq.axis("i", 6), eq.axis("k", 3), eq.axis("m", 4)
+    x, w = eq.parameter("x", m), eq.parameter("w", k)
+    y = eq.let("y", (i,), x[i - 2] * w[k], (k,), where=[NonNegative(i - 2 - k)])
+    eq.let("loss", (), y[i] ** 2, (i,))
+
+    def reference(t: Tensors) -> torch.Tensor:
+        return sum((t["x"][n] * t["w"][: n + 1].sum()) ** 2 for n in range(4))
+
+    check(case_of(eq, reference), x="x_bar[m] += sum[k] w[k]*y_bar[m + 2]    where m >= k, m >= 0")
+
+
 # --------------------------------------------------------------------------------------------------------- small pieces
 
 
@@ -321,3 +345,70 @@ def test_a_contribution_that_never_happens_is_no_statement() -> None:
 def test_divisions_that_a_box_decides(value: Affine, expected: str) -> None:
     ranges = (whole(Index("h"), Size("H")), whole(Index("e"), Size("E")), whole(Index("q"), 3))
     assert str(simplify_divisions(value, ranges)) == expected
+
+
+@st.composite
+def readings(draw: st.DrawFn) -> tuple[dict[str, int], tuple[Affine, ...], tuple[int, ...], tuple[NonNegative, ...]]:
+    """Extents of three indices, subscripts of one or two axes over them, the shape that they fit in, and guards."""
+    extents = {name: draw(st.integers(1, 4)) for name in "ijk"}
+    subscripts, shape = [], []
+    for _ in range(draw(st.integers(1, 2))):
+        factors = {name: draw(st.sampled_from([0, 0, 1, 1, -1, 2, 3])) for name in "ijk"}
+        value = sum((f * Index(name) for name, f in factors.items()), ZERO)
+        lowest = sum(f * (extents[name] - 1) for name, f in factors.items() if f < 0)
+        highest = sum(abs(f) * (extents[name] - 1) for name, f in factors.items())
+        value = value - lowest
+        form, divisor = draw(st.sampled_from(["affine", "affine", "floor", "remainder"])), draw(st.integers(2, 5))
+        if form == "floor":
+            value, highest = floor_div(value, divisor), highest // divisor
+        elif form == "remainder":
+            value, highest = mod(value, divisor), divisor - 1
+        subscripts.append(value)
+        shape.append(highest + 1 + draw(st.integers(0, 2)))
+    guards = []
+    if draw(st.booleans()):
+        bound = {name: draw(st.integers(-2, 2)) for name in "ijk"}
+        guards.append(NonNegative(sum((f * Index(n) for n, f in bound.items()), Affine.of(draw(st.integers(-2, 3))))))
+    return extents, tuple(subscripts), tuple(shape), tuple(guards)
+
+
+def value_at(value: Affine, at: dict[str, int]) -> int:
+    """The value of an affine expression at one point, in plain Python."""
+    total = 0
+    for monomial, factor in value.terms:
+        term = factor
+        for atom in monomial:
+            if isinstance(atom, Index):
+                term *= at[atom.name]
+            elif isinstance(atom, FloorDiv):
+                term *= value_at(atom.numerator, at) // value_at(atom.divisor, at)
+            else:
+                assert isinstance(atom, Mod)
+                term *= value_at(atom.numerator, at) % value_at(atom.divisor, at)
+        total += term
+    return total
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(readings())
+def test_any_reading_collects_what_a_plain_scatter_sends(
+    reading: tuple[dict[str, int], tuple[Affine, ...], tuple[int, ...], tuple[NonNegative, ...]],
+) -> None:
+    extents, subscripts, shape, guards = reading
+    eq = Equations()
+    i, j, k = (eq.axis(name, extent) for name, extent in extents.items())
+    axes = [eq.axis(f"x{d}", extent) for d, extent in enumerate(shape)]
+    x, w = eq.parameter("x", *axes), eq.given("w", i, j, k)
+    y = eq.let("y", (i,), w[i, j, k] * x[subscripts], (j, k), where=guards)
+    eq.let("loss", (), y[i], (i,))
+    program = eq.program("loss")
+    feed = random_feed(program, {})
+    expected = np.zeros(shape)
+    for point in product(*(range(e) for e in extents.values())):
+        at = dict(zip("ijk", point, strict=True))
+        if all(value_at(g.value, at) >= 0 for g in guards):
+            expected[tuple(value_at(s, at) for s in subscripts)] += feed["w"][point]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SymbpWarning)
+        found = interpret(differentiate(program).program, {}, feed)["x_bar"]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
