@@ -53,5 +53,24 @@ def _forms(expr: sp.Expr) -> Iterator[sp.Expr]:
     wide = sp.expand_mul(expr)
     yield wide
     yield sp.factor_terms(wide)
+    for symbol in _shared_factors(wide):
+        # Only some of the terms share it: a + r*x - r*y is plainer as a + r*(x - y).
+        inside = [t / symbol for t in sp.Add.make_args(wide) if _is_factor(symbol, t)]
+        outside = [t for t in sp.Add.make_args(wide) if not _is_factor(symbol, t)]
+        yield sp.Add(symbol * sp.factor_terms(sp.Add(*inside)), sp.factor_terms(sp.Add(*outside)))
     if expr.is_Add and not expr.has(ScalarFunction) and all(s.is_Symbol for s in expr.free_symbols):
         yield sp.factor_terms(sp.together(wide))
+
+
+def _shared_factors(wide: sp.Expr) -> list[sp.Symbol]:
+    """Symbols that multiply some of the terms, at least two, and not all."""
+    terms = sp.Add.make_args(wide)
+    symbols = sorted(wide.free_symbols, key=lambda s: s.name)
+    return [s for s in symbols if 2 <= sum(_is_factor(s, t) for t in terms) < len(terms)]
+
+
+def _is_factor(symbol: sp.Symbol, term: sp.Expr) -> bool:
+    return any(
+        f == symbol or (f.is_Pow and f.base == symbol and f.exp.is_Integer and f.exp > 0)
+        for f in sp.Mul.make_args(term)
+    )
