@@ -223,6 +223,8 @@ class Model:
             outer, self._layer = self._layer, f"{self._layer}.{name}" if self._layer else name
             try:
                 yield name
+            except SymbpError as error:
+                raise error.at(f"{self._place}: layer '{self._layer}'") from None
             finally:
                 self._layer = outer
 
@@ -264,8 +266,7 @@ class Model:
         try:
             yield
         except SymbpError as error:
-            where = f"{self._place}: layer '{self._layer}'" if self._layer else self._place
-            raise error.at(where) from None
+            raise error.at(self._place or "") from None
         finally:
             self._place = None
 

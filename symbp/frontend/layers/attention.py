@@ -17,8 +17,9 @@ from symbp.frontend.layers.layer import Layer, Scope, check_positive, check_rank
 class SelfAttention(Layer):
     """``y[b, t, m] = sum[h, e] o[b, t, h, e]*W[h, e, m] + c[m]``: attention of a sequence to itself.
 
-    ``o[b, t, h, e] = sum[s] p[b, h, t, s]*v[b, s, h, e]``, and ``p[b, h, t, s]`` is the softmax over s of ``sum[e] q[b, t, h, e]*k[b, s, h, e]/sqrt(E)``; with `causal`, only
-    s <= t count. q, k and v are linear in ``x[b, t, d]``. Vaswani et al. 2017.
+    ``o[b, t, h, e] = sum[s] p[b, h, t, s]*v[b, s, h, e]``, where ``p[b, h, t, s]`` is the softmax over s of
+    ``sum[e] q[b, t, h, e]*k[b, s, h, e]/sqrt(E)``; with `causal`, only s <= t count. q, k and v are linear in
+    ``x[b, t, d]``. Vaswani et al. 2017.
     """
 
     kind: ClassVar[str] = "attention"
