@@ -1,0 +1,83 @@
+"""Gradients checked: the table that `check` prints."""
+
+from __future__ import annotations
+
+import inspect
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from rich.text import Text
+
+from symbp.check import Comparison, GradientReport, check_gradients
+from symbp.cli import show
+from symbp.frontend.model import Model
+from symbp.pipeline import compile_model, derive_model, load_generated
+
+
+def module_gradients(net: ModuleType, feed: Mapping[str, Any]) -> tuple[Any, Mapping[str, Any]]:
+    """Loss and gradients of a generated module at arrays by name, parameters among them."""
+    params = net.init()
+    for name in params:
+        params[name] = feed[name]
+    inputs = [name for name in inspect.signature(net.loss_and_grad).parameters if name != "params"]
+    value, gradients = net.loss_and_grad(params, *(feed[name] for name in inputs))
+    return value, gradients
+
+
+def check_model(model: Model, dtype: str, seed: int, net: ModuleType | None = None) -> GradientReport:
+    """Check the equations of a model and its module, which is compiled for the purpose where it is not given."""
+    derivation = derive_model(model)
+    with tempfile.TemporaryDirectory(prefix="symbp-check-") as folder:
+        module = net or load_generated(compile_model(model, Path(folder), dtype=dtype))
+        return check_gradients(derivation, {dtype: lambda feed: module_gradients(module, feed)}, seed=seed)
+
+
+def report_check(model: Model, dtype: str, seed: int, as_json: bool) -> bool:
+    """Print the report; True if every gradient passed."""
+    report = check_model(model, dtype, seed)
+    if as_json:
+        show.print_json(
+            {
+                "model": report.program,
+                "passed": report.passed,
+                "sizes": [dict(trial) for trial in report.sizes],
+                "gradients": [
+                    {
+                        "name": row.name,
+                        "passed": row.passed,
+                        "largest": row.largest,
+                        "methods": {
+                            c.method: {"error": c.error, "limit": c.tolerance, "note": c.note} for c in row.comparisons
+                        },
+                    }
+                    for row in report.rows
+                ],
+            }
+        )
+        return report.passed
+    print_check(report)
+    return report.passed
+
+
+def print_check(report: GradientReport) -> None:
+    out = show.people()
+    rows = []
+    for row in report.rows:
+        by_method = {c.method: c for c in row.comparisons}
+        rows.append([Text(row.name, style="bold"), *(_cell(by_method.get(m)) for m in report.methods)])
+    out.print(show.table(["largest relative error of", *report.methods], rows))
+    out.print()
+    verdict = ("every gradient agrees", "bold green") if report.passed else ("a gradient DISAGREES", "bold red")
+    trials = "; ".join(", ".join(f"{name} = {value}" for name, value in trial) for trial in report.sizes if trial)
+    out.print(Text.assemble(verdict, (f"   tried with {trials}" if trials else "", "dim")))
+
+
+def _cell(comparison: Comparison | None) -> Text:
+    if comparison is None:
+        return Text("")
+    if comparison.error is None:
+        return Text(comparison.note or "does not apply", style="dim")
+    return Text(f"{comparison.error:.1e}", style="green" if comparison.passed else "bold red")

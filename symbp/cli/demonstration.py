@@ -1,0 +1,131 @@
+"""``symbp demo``: from equations to a trained model, told as it happens."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.rule import Rule
+from rich.syntax import Syntax
+from rich.text import Text
+
+from symbp import demo
+from symbp.cli import checking, show, training, writing
+from symbp.cli.data import Samples
+from symbp.errors import TargetError
+from symbp.frontend.spec_file import load_model
+from symbp.pipeline import compile_model, derive_model, load_generated
+
+SPEC = Path(demo.__file__).with_name("digits.py")
+_SHADES = " ░▒▓█"
+
+
+def run(folder: Path, seed: int, as_json: bool) -> None:
+    out = Console(quiet=True) if as_json else Console(highlight=False)
+    _require_data()
+    model = load_model(SPEC)
+    out.print(Rule("[b]1  A model is a few equations[/b]", align="left"))
+    source = SPEC.read_text(encoding="utf-8")
+    out.print(Syntax(source[source.index("b = model.axis") :].rstrip(), "python", background_color="default"))
+
+    out.print(Rule("[b]2  Their derivatives, from one rule[/b]", align="left"))
+    derivation = derive_model(model)
+    whole = writing.render(derivation, model, None, "text")
+    backward = whole[whole.index("Backward pass") : whole.index("\nUpdate\n")]
+    out.print(show.equations(backward.partition("\n\n")[2].rstrip()), soft_wrap=True)
+    page = folder / "digits.html"
+    writing.write_file(page, writing.render(derivation, model, None, "html"))
+    out.print(Text(f"\nAll of them, typeset, with shapes: {page}", style="dim"))
+
+    out.print(Rule("[b]3  A module of kernels[/b]", align="left"))
+    began = time.perf_counter()
+    package = compile_model(model, folder)
+    net = load_generated(package)
+    lines = len((package / "kernels.py").read_text(encoding="utf-8").splitlines())
+    out.print(
+        f"{package}/kernels.py: {lines} lines of Python, written in {time.perf_counter() - began:.2f} s. A part:\n"
+    )
+    out.print(Syntax(_part_of(package / "kernels.py"), "python", background_color="default"))
+
+    out.print(Rule("[b]4  Is the gradient right?[/b]", align="left"))
+    with out.status("compiling the kernels to machine code (once) and checking them"):
+        report = checking.check_model(model, "float32", seed, net)
+    if not as_json:
+        checking.print_check(report)
+
+    out.print(Rule("[b]5  Training[/b] on four fifths of 1,797 handwritten digits", align="left"))
+    settings = training.Settings(30, 32, None, 0.2, False, "float32", seed)
+    train, test = training.prepare_samples(model.program(), "sklearn:digits", settings)
+    train, test = _scaled(train), _scaled(test)
+    outcome = training.fit(net, model.program(), train, test, settings, quiet=as_json)
+    shown = outcome.accuracy if outcome.accuracy is not None else float("nan")
+    pace = f"{outcome.log.steps:,} steps in {sum(outcome.log.seconds):.2f} s"
+    verdict = (f"{shown:.2%}", "bold green")
+    out.print(Text.assemble("On the fifth that it has never seen: ", verdict, " right.  ", (pace, "dim")))
+    classify = training.classifier(net, model.program())
+    assert classify is not None
+    predicted = classify(outcome.params, test)
+    out.print()
+    out.print(_gallery(test, predicted))
+    _what_next(out, package, page)
+    if as_json:
+        content: dict[str, Any] = {"package": package, "report": page, "accuracy": shown, "gradient": report.passed}
+        show.print_json(content)
+
+
+def _require_data() -> None:
+    """Say what is missing before the show begins, not in the middle of it."""
+    try:
+        import sklearn  # noqa: F401
+    except ImportError:
+        raise TargetError("the demo trains on scikit-learn's digits", remedy="pip install 'symbp[demo]'") from None
+
+
+def _scaled(samples: Samples) -> Samples:
+    """Pixels from 0..16 to 0..1."""
+    return Samples(samples.source, {**samples.arrays, "x": samples.arrays["x"] / 16}, samples.label, samples.classes)
+
+
+def _part_of(kernels: Path) -> str:
+    """The loops of one equation of the backward pass, where they can be found."""
+    lines = kernels.read_text(encoding="utf-8").splitlines()
+    start = next((k for k, line in enumerate(lines) if "#" in line and "z2_bar[b, k] =" in line), None)
+    if start is None:
+        start = next((k for k, line in enumerate(lines) if "_bar" in line and "#" in line), 0)
+    end = next((k for k in range(start + 1, len(lines)) if not lines[k].strip() or lines[k].lstrip()[:1] == "#"), None)
+    return inspect.cleandoc("\n".join(["", *lines[start : min(end or start + 12, start + 14)]]))
+
+
+def _gallery(test: Samples, predicted: Any) -> Text:
+    """Six pictures side by side, two of them wrong if there are as many, with what was seen in them."""
+    label = test.arrays["label"]
+    wrong = np.flatnonzero(predicted != label)[:2]
+    right = [int(np.flatnonzero((predicted == label) & (label == digit))[0]) for digit in (3, 8, 5, 2, 0, 7)]
+    chosen = [*right[: 6 - len(wrong)], *map(int, wrong)]
+    shown = Text()
+    for line in range(8):
+        for k in chosen:
+            pixels = test.arrays["x"][k].reshape(8, 8)[line]
+            shown.append("  " + "".join(_SHADES[min(int(p * len(_SHADES)), len(_SHADES) - 1)] * 2 for p in pixels))
+        shown.append("\n")
+    for k in chosen:
+        good = predicted[k] == label[k]
+        words = f"a {predicted[k]}" if good else f"a {predicted[k]}? it is a {label[k]}"
+        shown.append(f"  {words:^16}", style="green" if good else "bold red")
+    return shown
+
+
+def _what_next(out: Console, package: Path, page: Path) -> None:
+    out.print(Rule("[b]What next[/b]", align="left"))
+    rows = [
+        (f"open {page}", "the whole derivation, to read and print"),
+        (f"less {package}/kernels.py", "every loop below its equation"),
+        (f"symbp derive {SPEC} --wrt W1", "one weight's gradient"),
+        ("symbp train SPEC --data FILE.csv", "your model, your data"),
+        ("symbp --help", "all commands"),
+    ]
+    out.print(show.table(["", ""], [(Text(a, style="cyan"), Text(b)) for a, b in rows]))
