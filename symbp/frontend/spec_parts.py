@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields
+from functools import partial
 from typing import Any, TypeVar
 
 from symbp.errors import SymbpError, did_you_mean
 from symbp.frontend.functions import ACTIVATIONS
 from symbp.frontend.handle import TensorHandle, count
 from symbp.frontend.initializers import KINDS as INITIALIZERS
-from symbp.frontend.layers import LAYERS, Layer
+from symbp.frontend.layers import LAYERS
 from symbp.frontend.losses import LOSSES
 from symbp.frontend.model import Model
 from symbp.frontend.optimizers import OPTIMIZERS
@@ -30,16 +31,16 @@ _TOML_KINDS: dict[str, tuple[type, ...]] = {
     "str": (str,),
     "tuple": (list,),
     "Function": (str,),
-    "Initializer": (str, dict),
+    "Initializer": (str, int, float, dict),
 }
 
 
 @dataclass(frozen=True)
 class LayerCall:
-    """One table of ``[[layers]]``: the layer, the names of its inputs and of its output."""
+    """One table of ``[[layers]]``: a layer or an activation, the names of its inputs and of its output."""
 
     table: Table
-    layer: Layer
+    layer: Callable[..., TensorHandle]
     inputs: tuple[str, ...]
     output: str
 
@@ -50,20 +51,32 @@ class LayerCall:
 
 
 def read_layer(table: Table) -> LayerCall:
-    """``type``, ``input`` (one name or several), ``output``, and the layer's own fields. Raises SpecError."""
-    layer_type = _find(table, "layer", LAYERS)
-    own = [f for f in fields(layer_type) if f.init and f.name != "name"]
-    table.check_keys(["type", "input", "output", "name", *(f.name for f in own)], f"option of {layer_type.__name__}")
+    """``type``, ``input`` (one name or several), ``output``, and the layer's own fields. Raises SpecError.
+
+    The type is a layer, or a function such as "softmax" that is applied to every element.
+    """
+    if table.text("type") in ACTIVATIONS:
+        function = ACTIVATIONS[table.text("type")]
+        inputs, output, name = _names(table, function.name, (), 1)
+        return LayerCall(table, partial(function, name=name), inputs, output)
+    layer = _find(table, "layer", LAYERS, ACTIVATIONS)
+    own = [f for f in fields(layer) if f.init and f.name != "name"]
+    takes = list(inspect.signature(layer.expand).parameters.values())[2:]  # after self and scope
+    number = None if any(p.kind is p.VAR_POSITIONAL for p in takes) else len(takes)
+    inputs, output, name = _names(table, layer.__name__, [f.name for f in own], number)
+    options = {**_options(table, layer.__name__, own), "name": name}
+    return LayerCall(table, _make(table, layer, options), inputs, output)
+
+
+def _names(table: Table, kind: str, own: Sequence[str], number: int | None) -> tuple[tuple[str, ...], str, str]:
+    """The inputs, the output's name in equations, and the layer's own name, after which its tensors are called."""
+    table.check_keys(["type", "input", "output", "name", *own], f"option of {kind}")
     table.get("input", str, list)
-    inputs = tuple(name.strip() for name in table.texts("input"))
-    expected = list(inspect.signature(layer_type.expand).parameters.values())[2:]  # after self and scope
-    if not any(p.kind is p.VAR_POSITIONAL for p in expected) and len(inputs) != len(expected):
-        message = f"{layer_type.__name__} takes {count(len(expected), 'input')}, found {len(inputs)}"
-        raise table.error(message, "input", remedy=f"name {', '.join(p.name for p in expected)}")
-    # A layer's output has the layer's name; with both keys, equations may use another.
+    inputs = tuple(word.strip() for word in table.texts("input"))
+    if number is not None and len(inputs) != number:
+        raise table.error(f"{kind} takes {count(number, 'input')}, found {len(inputs)}", "input")
     output = table.text("output") if "output" in table or "name" not in table else table.text("name")
-    options = _options(table, layer_type.__name__, own)
-    return LayerCall(table, _make(table, layer_type, {**options, "name": table.text("name", output)}), inputs, output)
+    return inputs, output, table.text("name", output)
 
 
 def set_optimizer(model: Model, table: Table) -> None:
@@ -97,14 +110,11 @@ def read_initializer(table: Table, key: str) -> Any:
     return Initializer(kind, numbers)
 
 
-def _find(table: Table, noun: str, known: Mapping[str, Part]) -> Part:
+def _find(table: Table, noun: str, known: Mapping[str, Part], others: Iterable[str] = ()) -> Part:
     name = table.text("type")
     if name not in known:
-        raise table.error(
-            f"unknown {noun} '{shorten(name)}'",
-            "type",
-            remedy=did_you_mean(name, known) or f"known: {', '.join(known)}",
-        )
+        remedy = did_you_mean(name, [*known, *others]) or f"known: {', '.join(known)}"
+        raise table.error(f"unknown {noun} '{shorten(name)}'", "type", remedy=remedy)
     return known[name]
 
 
@@ -141,6 +151,8 @@ def _make(table: Table, kind: type[Part], options: Mapping[str, Any]) -> Part:
     except SymbpError as problem:
         place = str(_guilty(table, problem.message))
         raise type(problem)(problem.message, place=place, remedy=problem.remedy) from None
+    except (TypeError, ValueError) as problem:
+        raise table.error(f"{kind.__name__}: {problem}") from None
 
 
 def _guilty(table: Table, message: str) -> Place:

@@ -297,7 +297,7 @@ def test_a_mistake_is_told_with_its_place(tmp_path: Path, old: str, new: str, me
     ("old", "new", "message"),
     [
         ('input = "x"', 'input = "§xx"', "unknown tensor 'xx'; did you mean 'x'?"),
-        ('input = "x"', 'input = §["x", "x"]', "Dense takes 1 input, found 2; name x"),
+        ('input = "x"', 'input = §["x", "x"]', "Dense takes 1 input, found 2"),
         ('input = "x"', "input = §3", "'input' of [[layers]] 2 is text or a list, found 3"),
         ('input = "x"\n', "", "[[layers]] 2 lacks 'input'; add input = .."),
         ("units = 13\n", "", "Dense lacks 'units'; add units = .."),
@@ -324,6 +324,37 @@ def test_a_mistake_in_a_layer_is_told_with_its_place(tmp_path: Path, old: str, n
         assert found.startswith(f"spec.toml:{place}: {message}")
     else:
         assert message in found
+
+
+@pytest.mark.parametrize(
+    ("shape", "options", "layer"),
+    [
+        ("b, j", "type = 'softmax'", sb.softmax),
+        ("b, t, j", "type = 'gelu'", sb.gelu),
+        ("w", "type = 'Embedding'\nwords = 9\nunits = 4\ninit = { kind = 'normal', std = 0.02 }", None),
+        ("b, j", "type = 'LayerNorm'\nepsilon = 1e-6", sb.LayerNorm(epsilon=1e-6, name="y")),
+        ("b, c, j", "type = 'Conv1d'\nchannels = 2\nkernel = 3\nactivation = 'relu'", None),
+        ("b, c, i, j", "type = 'Conv2d'\nchannels = 2\nkernel = [3, 5]\npadding = 1", None),
+        ("b, c, i, j", "type = 'MaxPool2d'\nsize = 2", sb.MaxPool2d(2, name="y")),
+        ("b, c, i, j", "type = 'Flatten'", sb.Flatten(name="y")),
+        ("b, t, j", "type = 'LSTM'\nunits = 3\nsequences = true", sb.LSTM(3, sequences=True, name="y")),
+        ("b, t, j", "type = 'SelfAttention'\nheads = 1\ncausal = true", None),
+    ],
+)
+def test_every_kind_of_layer_can_be_written(tmp_path: Path, shape: str, options: str, layer: object) -> None:
+    integers = ", dtype = 'int', below = 9" if shape == "w" else ""
+    axes = "[axes]\nb = 'batch'\nt = 'time'\nc = 3\ni = 8\nj = 7\nw = 5\n"
+    given = f"[inputs]\nx = {{ axes = '{shape}'{integers} }}\n"
+    text = f"outputs = 'y'\n{axes}{given}[[layers]]\ninput = 'x'\noutput = 'y'\n{options}\n"
+    program = load_spec(spec(tmp_path, text)).program()
+    assert program.outputs in [("y",), ("y_h",)]  # a recurrent layer gives its state at every step
+    if layer is not None:
+        model = sb.Model("layers")
+        sizes = {"b": "batch", "t": "time", "c": 3, "i": 8, "j": 7, "w": 5}
+        axes_of = {name: model.axis(name, size) for name, size in sizes.items()}
+        x = model.input("x", *(axes_of[name] for name in shape.split(", ")))
+        model.output(layer(x, name="y") if isinstance(layer, type(sb.relu)) else layer(x))  # type: ignore[operator]
+        assert program_text(model.program()) == program_text(program)
 
 
 def test_one_table_of_layers_is_not_a_list(tmp_path: Path) -> None:
