@@ -310,3 +310,46 @@ def test_value_of_a_call_is_read_from_the_forward_pass() -> None:
     eq.let("loss", (), sp.log(1 + sp.exp(z[b])) * s[b], over=(b,))
     (text,) = backward(eq.program("loss"))
     assert "sigmoid(" not in text
+
+
+def test_equal_sums_are_taken_once() -> None:
+    eq = Equations()
+    b, k, m = eq.axis("b", "n_batch"), eq.axis("k", 3), eq.axis("m", 3)
+    z, w = eq.parameter("z", b, k), eq.given("w", k)
+    s = eq.let("s", (b,), z[b, k] * w[k], over=(k,))
+    r = eq.let("r", (b,), z[b, m] * w[m], over=(m,))
+    eq.let("loss", (), s[b] * r[b], over=(b,))
+    program = eq.program("loss")
+    plain = simplify(derive(program))
+    assert [statement_text(q) for q in plain.program.statements] == [
+        "s[b] = sum[k] z[b, k]*w[k]",
+        "loss = sum[b] s[b]**2",
+        "z_bar[b, k] = 2*w[k]*s[b]",
+    ]
+    feed = {"z": np.arange(6.0).reshape(2, 3), "w": np.ones(3)}
+    got = interpret(plain.program, {"n_batch": 2}, feed)["z_bar"]
+    np.testing.assert_allclose(got, interpret(derive(program).program, {"n_batch": 2}, feed)["z_bar"])
+
+
+def test_layer_norm_whose_normalised_value_has_no_name() -> None:
+    """The sum of what is centred vanishes, also when it is written out in place."""
+    eq = Equations()
+    b, k = eq.axis("b", "n_batch"), eq.axis("k", 7)
+    x, g, w = eq.parameter("x", b, k), eq.given("g", k), eq.given("w", b, k)
+    mean = eq.let("mean", (b,), x[b, k] / 7, over=(k,))
+    variance = eq.let("variance", (b,), (x[b, k] - mean[b]) ** 2 / 7, over=(k,))
+    scale = eq.let("scale", (b,), (variance[b] + sp.Rational(1, 1000)) ** sp.Rational(-1, 2))
+    y = eq.let("y", (b, k), g[k] * (x[b, k] - mean[b]) * scale[b])
+    eq.let("loss", (), w[b, k] * y[b, k], over=(b, k))
+    program = eq.program("loss")
+    plain = simplify(derive(program))
+    sums = [statement_text(s) for s in plain.backward if s.reduction is Reduction.SUM]
+    assert len(sums) == 2
+    rng = np.random.default_rng(0)
+    feed = {"x": rng.normal(size=(3, 7)), "g": rng.normal(size=7), "w": rng.normal(size=(3, 7))}
+    np.testing.assert_allclose(
+        interpret(plain.program, {"n_batch": 3}, feed)["x_bar"],
+        interpret(derive(program).program, {"n_batch": 3}, feed)["x_bar"],
+        rtol=1e-11,
+        atol=1e-13,
+    )

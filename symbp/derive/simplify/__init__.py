@@ -11,6 +11,7 @@ from dataclasses import replace
 from symbp.derive.simplify.graph import EquationGraph
 from symbp.derive.simplify.merging import merge_contributions, set_once
 from symbp.derive.simplify.reuse import ForwardValues, ReuseValues
+from symbp.derive.simplify.sharing import share_equal
 from symbp.derive.simplify.substitution import InlineMaps, drop_unread, inline_constant, remove_copy, tidy_statement
 from symbp.derive.simplify.sums import DropZeroSums, NormaliseSums, hoist_invariants
 from symbp.ir.derivation import Derivation
@@ -28,6 +29,7 @@ def simplify(derivation: Derivation) -> Derivation:
     backward = derivation.backward
     graph = EquationGraph(program.keep_live(keep), keep, backward)
     graph.run(drop_unread, inline_constant, remove_copy, tidy_statement)
+    share_equal(graph)
     primal = graph.primal()
     values = ForwardValues(primal)
     rules = (
@@ -43,6 +45,8 @@ def simplify(derivation: Derivation) -> Derivation:
     graph.run(*rules)
     # Sums of adjoints that are written out may vanish in part; only now are those adjoints in their final form.
     graph.run(DropZeroSums(primal), NormaliseSums(values), *rules)
+    share_equal(graph)
+    graph.run(*rules)
     graph.run(set_once)
     return replace(derivation, program=verify(graph.program(), "simplify"), primal=graph.primal())
 
@@ -53,6 +57,7 @@ def simplify_primal(program: Program) -> Program:
     keep = _wanted(program)
     graph = EquationGraph(program.keep_live(keep) if keep else program, keep or [t.name for t in program.tensors])
     graph.run(drop_unread, remove_copy)
+    share_equal(graph)
     return verify(graph.program(), "simplify_primal")
 
 

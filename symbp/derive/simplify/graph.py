@@ -49,6 +49,10 @@ class EquationGraph:
     def tensor_of(self, number: int) -> Tensor:
         return self.tensors[self.statements[number].tensor]
 
+    def in_order(self) -> list[int]:
+        """The numbers of all statements in the order in which they are written."""
+        return sorted(self.statements, key=self._place.__getitem__)
+
     # -- changing -----------------------------------------------------------------------------------------------------
 
     def replace(self, number: int, statement: Statement) -> None:
@@ -90,14 +94,12 @@ class EquationGraph:
                 self._pending.pop(number, None)
 
     def program(self) -> Program:
-        order = sorted(self.statements, key=self._place.__getitem__)
-        statements = tuple(self.statements[n] for n in order)
+        statements = tuple(self.statements[n] for n in self.in_order())
         return replace(self._program, tensors=tuple(self.tensors.values()), statements=statements)
 
     def primal(self) -> Program:
         """The statements that are not of the backward pass, and their tensors."""
-        order = sorted((n for n in self.statements if n not in self.backward), key=self._place.__getitem__)
-        statements = tuple(self.statements[n] for n in order)
+        statements = tuple(self.statements[n] for n in self.in_order() if n not in self.backward)
         written = {s.tensor for s in statements}
         tensors = tuple(t for t in self.tensors.values() if t.is_given or t.name in written)
         return replace(self._program, tensors=tensors, statements=statements)

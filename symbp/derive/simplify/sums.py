@@ -12,7 +12,7 @@ from dataclasses import replace
 import sympy as sp
 
 from symbp.derive.definitions import binding, covers, is_map, plain_indices
-from symbp.derive.simplify.graph import EquationGraph, replace_element
+from symbp.derive.simplify.graph import EquationGraph
 from symbp.derive.simplify.reuse import ForwardValues
 from symbp.derive.simplify.tidy import tidy_body
 from symbp.ir.affine import Affine, Index, Read
@@ -129,6 +129,13 @@ class NormaliseSums:
         return False
 
 
+def _total(parts: list[Body]) -> Body:
+    total = Body.of(0)
+    for part in parts:
+        total = total + part
+    return total
+
+
 def _with_read(body: Body, element: Read, value: Read) -> Body:
     return body.map_operands(lambda o: value if o == element else o)
 
@@ -168,45 +175,32 @@ class DropZeroSums:
         if number not in graph.backward or statement.reduction is not Reduction.SUM or statement.guards:
             return False
         body = self._written_out(graph, statement)
-        if body is None:
+        if not body.expr.is_Add:
             return False
-        terms = body.terms()
-        kept = [t for t in terms if not self._is_zero(t, statement)]
-        if len(kept) == len(terms):
+        terms = [(t, self._sum_of(t, statement, DEPTH)) for t in body.terms()]
+        known = [summed for _, summed in terms if summed is not None]
+        if not known or sp.expand(_total(known).expr) != 0:
             return False
+        kept = [t for t, summed in terms if summed is None]
         if not kept:
             ranges = tuple(r for r in statement.domain.ranges if r.index in statement.free)
             nothing = replace(statement, body=Body.of(0), reduced=(), reduction=Reduction.NONE, domain=Domain(ranges))
             graph.replace(number, nothing)
             return True
-        total = kept[0]
-        for term in kept[1:]:
-            total = total + term
-        graph.replace(number, replace(statement, body=tidy_body(total)))
+        graph.replace(number, replace(statement, body=tidy_body(_total(kept))))
         return True
 
-    def _written_out(self, graph: EquationGraph, statement: Statement) -> Body | None:
-        """The body as a sum of products, with the one adjoint that it reads written out."""
-        if len(statement.body.reads) != 1:
-            return None
-        read = statement.body.reads[0]
-        found = graph.definition(read.tensor)
-        if found is None or found not in graph.backward:
-            return None
-        definition = graph.statements[found]
-        tensor = graph.tensors[read.tensor]
-        if definition.reduction is not Reduction.NONE or definition.guards or not covers(definition, tensor):
-            return None
-        new = replace_element(statement, read.tensor, lambda r: definition.body.substitute(binding(definition, r)))
-        if new is None:
-            return None
-        wide = sp.expand_mul(new.body.expr)
-        return new.body.with_expr(wide) if wide.is_Add else None
-
-    def _is_zero(self, term: Body, statement: Statement) -> bool:
-        """True if ``sum over the reduced indices of term`` vanishes identically."""
-        total = self._sum_of(term, statement, DEPTH)
-        return total is not None and bool(sp.expand(total.expr) == 0)
+    def _written_out(self, graph: EquationGraph, statement: Statement) -> Body:
+        """The body as a sum of products; if it reads one adjoint and nothing else, with that written out."""
+        body = statement.body
+        read = body.reads[0] if len(body.reads) == 1 else None
+        found = graph.definition(read.tensor) if read is not None else None
+        if found is not None and found in graph.backward and read is not None:
+            definition = graph.statements[found]
+            simple = definition.reduction is Reduction.NONE and not definition.guards
+            if simple and covers(definition, graph.tensors[read.tensor]):
+                body = body.replace_reads(lambda r: definition.body.substitute(binding(definition, r)))
+        return body.with_expr(sp.expand_mul(body.expr))
 
     def _sum_of(self, term: Body, statement: Statement, depth: int) -> Body | None:
         """``sum over the reduced indices of term`` in terms of elements of the forward pass, if they give it."""
@@ -228,13 +222,13 @@ class DropZeroSums:
         if not covers(definition, self._primal.tensor(read.tensor)):
             return None
         body = definition.body.substitute(binding(definition, read))
-        total = Body.of(0)
+        parts = []
         for part in body.with_expr(sp.expand_mul(body.expr)).terms():
             summed = self._sum_of(part, statement, depth - 1)
             if summed is None:
                 return None
-            total = total + summed
-        return invariant * total
+            parts.append(summed)
+        return invariant * _total(parts)
 
     def _known_sum(self, read: Read, statement: Statement) -> Body | None:
         """The element of the forward pass that is this sum, or a multiple of it: ``sum[k] x[b, k] = 7*mean[b]``."""

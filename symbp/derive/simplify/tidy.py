@@ -8,7 +8,7 @@ from functools import cache
 import sympy as sp
 
 from symbp.ir.body import Body
-from symbp.ir.functions import ScalarFunction, select
+from symbp.ir.functions import ScalarFunction, expm1, select
 
 #: Above this many operations only the cheap rewrites are tried.
 LONG = 60
@@ -23,7 +23,8 @@ def cost(expr: sp.Expr) -> int:
 @cache
 def _size(expr: sp.Expr) -> tuple[int, int]:
     """Operations first, then how many symbols and numbers are written: ``2*(z - y)`` is plainer than ``2*z - 2*y``."""
-    return cost(expr), sum(not node.args for node in sp.preorder_traversal(expr))
+    written = (node for node in sp.preorder_traversal(expr) if not node.args and node not in (1, -1))
+    return cost(expr), sum(1 for _ in written)
 
 
 def tidy_body(body: Body) -> Body:
@@ -34,8 +35,10 @@ def tidy_body(body: Body) -> Body:
 @cache
 def tidy(expr: sp.Expr) -> sp.Expr:
     """The plainest of a few equal forms of a template; ties go to the form that is there."""
-    if not (expr.is_Add or expr.is_Mul):
+    if not (expr.is_Add or expr.is_Mul or expr.has(expm1)):
         return expr
+    if expr.has(expm1):
+        expr = expr.replace(_is_shifted_exponential, _exponential)
     # What happens inside a branch or under a condition is left alone: only the arithmetic around it is rewritten.
     calls = sorted(expr.atoms(select), key=sp.default_sort_key)
     hidden = {call: sp.Symbol(f"~select{k}", real=True) for k, call in enumerate(calls)}
@@ -60,6 +63,16 @@ def _forms(expr: sp.Expr) -> Iterator[sp.Expr]:
         yield sp.Add(symbol * sp.factor_terms(sp.Add(*inside)), sp.factor_terms(sp.Add(*outside)))
     if expr.is_Add and not expr.has(ScalarFunction) and all(s.is_Symbol for s in expr.free_symbols):
         yield sp.factor_terms(sp.together(wide))
+
+
+def _is_shifted_exponential(expr: sp.Expr) -> bool:
+    """``expm1(x) + 1``, which the derivative of expm1 brings."""
+    return bool(expr.is_Add and expr.args[0] == 1 and any(isinstance(a, expm1) for a in expr.args))
+
+
+def _exponential(expr: sp.Expr) -> sp.Expr:
+    call = next(a for a in expr.args if isinstance(a, expm1))
+    return expr - 1 - call + sp.exp(call.args[0])
 
 
 def _shared_factors(wide: sp.Expr) -> list[sp.Symbol]:
