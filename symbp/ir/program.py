@@ -150,7 +150,7 @@ class Program:
         return fresh_name(hint, self._by_name)
 
     def keep_live(self, names: Iterable[str]) -> Program:
-        """Drop every statement and every intermediate tensor that `names` do not depend on."""
+        """Drop every statement and every intermediate tensor that `names` do not depend on, outputs and loss as well."""
         live = dict.fromkeys(names)
         pending = list(live)
         while pending:
@@ -161,4 +161,6 @@ class Program:
                         pending.append(name)
         statements = tuple(s for s in self.statements if s.tensor in live)
         tensors = tuple(t for t in self.tensors if t.name in live or t.is_given)
-        return replace(self, tensors=tensors, statements=statements)
+        outputs = tuple(name for name in self.outputs if name in live)
+        loss = self.loss if self.loss in live else ""
+        return replace(self, tensors=tensors, statements=statements, outputs=outputs, loss=loss)
