@@ -45,7 +45,7 @@ class TensorHandle:
         for item in items:
             if isinstance(item, slice) or item is Ellipsis or item is None:
                 raise ShapeError(
-                    f"tensor '{self.name}' is read with {'a slice' if isinstance(item, slice) else item!r}",
+                    f"tensor '{self.name}' is read with {'a slice' if isinstance(item, slice) else repr(item)}",
                     remedy="write one index per axis, such as x[b, j]",
                 )
         expressions = tuple(to_expression(item, f"a subscript of '{self.name}'") for item in items)
@@ -62,6 +62,7 @@ class TensorHandle:
             inside = ", ".join(a.name for a in self.axes)
             raise SpecError(
                 f"tensor '{self.name}' has {count(self.rank)} and stands here without an index",
+                place=caller(),
                 remedy=f"write {self.name}[{inside}]",
             )
         return Element(self.name)
