@@ -22,7 +22,7 @@ from symbp.codegen.interface import (
     train_context,
     train_steps_arguments,
 )
-from symbp.codegen.layout import call, parts, signature
+from symbp.codegen.layout import call, fold, parts, signature
 from symbp.codegen.printer import RUNTIME_FUNCTIONS
 from symbp.codegen.procedure import ProcedureText, write_procedure
 from symbp.codegen.target import Target
@@ -52,7 +52,7 @@ def emit(
     files = {}
     for path, template in sorted(target.templates, key=lambda t: t[0] == "__init__.py"):
         body = environment.get_template(template).render(**context, imports="@@IMPORTS@@")
-        files[path] = _with_imports(body)
+        files[path] = _with_imports(fold(body))
     if not standalone:
         return {path: text.replace("from ._runtime.", "from symbp.runtime.") for path, text in sorted(files.items())}
     modules = _runtime_closure(target.runtime, files.values())
@@ -99,7 +99,7 @@ def _context(plan: Plan, texts: dict[str, ProcedureText], **given: str) -> dict[
         "parameters": [parameter_text(p) for p in plan.parameters],
         "requirements": [requirement_text(r) for r in plan.requirements],
         "vectors": parts([f'"{name}"' for name in plan.state]),
-        "settings": [setting_text(t) for t in plan.hyper if t.name != "t"],
+        "settings": parts([setting_text(t) for t in plan.hyper if t.name != "t"]),
         "scratch_functions": scratch_functions(plan),
         "scratch_key": f"{plan.name} {given['spec_hash'][:12]}",
         "usage": _usage(plan, predict, train, fit),
@@ -236,4 +236,10 @@ def _runtime_closure(modules: tuple[str, ...], texts: Any) -> list[str]:
 def _runtime_source(module: str) -> str:
     path = RUNTIME.parent / "errors.py" if module == "errors" else RUNTIME / f"{module}.py"
     source = path.read_text(encoding="utf-8")
-    return re.sub(r"^from symbp\.(?:runtime\.)?(\w+) import", r"from .\1 import", source, flags=re.M)
+    local = re.sub(r"^from symbp\.(?:runtime\.)?(\w+) import", r"from .\1 import", source, flags=re.M)
+    return re.sub(r"(?:^from \.\w+ import (?:\([^)]*\)|.*)\n)+", _sorted_imports, local, count=1, flags=re.M)
+
+
+def _sorted_imports(block: re.Match[str]) -> str:
+    statements = re.findall(r"^from \.\w+ import (?:\([^)]*\)|.*)\n", block.group(), flags=re.M)
+    return "".join(sorted(statements, key=lambda s: s.split()[1]))

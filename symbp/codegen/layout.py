@@ -34,3 +34,72 @@ def joined_names(values: Sequence[str]) -> str:
     if len(values) < 2:
         return "".join(values)
     return f"{', '.join(values[:-1])} and {values[-1]}"
+
+
+def fold(text: str) -> str:
+    """Break the lines of generated code that are too long, the way a formatter would."""
+    return "\n".join(_fold_line(line) for line in text.split("\n"))
+
+
+def _fold_line(line: str) -> str:
+    stripped = line.lstrip(" ")
+    if len(line) <= WIDTH or stripped.startswith(("#", "def ", '"')):
+        return line
+    indent = len(line) - len(stripped)
+    if stripped.startswith("return "):
+        return _fold_call(stripped[7:], indent, "return ") or line
+    lead, operator, value = _split_assignment(stripped)
+    if not operator:
+        return _fold_call(stripped, indent) or line
+    one_line = " " * (indent + 4) + value
+    if len(one_line) <= WIDTH:
+        body = [value]
+    else:
+        body = _split_operators(value)
+    return _indented("\n".join([f"{lead} {operator} (", *(f"    {b}" for b in body), ")"]), indent)
+
+
+def _fold_call(text: str, indent: int, lead: str = "") -> str:
+    """A long call with its arguments on lines of their own; empty if the text is no call."""
+    name, opening, inside = text.partition("(")
+    if not opening or not inside.endswith(")") or not name.replace(".", "").isidentifier():
+        return ""
+    return _indented(call(name, _split_at(inside[:-1], (",",)), indent=indent, lead=lead), indent)
+
+
+def _indented(text: str, indent: int) -> str:
+    return "\n".join(" " * indent + part for part in text.split("\n"))
+
+
+def _split_assignment(text: str) -> tuple[str, str, str]:
+    for operator in (" += ", " = "):
+        lead, found, value = text.partition(operator)
+        if found and "(" not in lead:
+            return lead, operator.strip(), value
+    return text, "", ""
+
+
+def _split_operators(value: str) -> list[str]:
+    """The terms of a sum, or else the factors of a product, one a line, each led by its operator."""
+    for operators in ((" + ", " - "), (" * ", " / ")):
+        pieces = _split_at(value, operators)
+        if len(pieces) > 1:
+            return pieces
+    return [value]
+
+
+def _split_at(text: str, separators: tuple[str, ...]) -> list[str]:
+    """Split outside brackets; an operator goes with what follows it, a comma goes."""
+    pieces: list[str] = []
+    depth = start = position = 0
+    while position < len(text):
+        character = text[position]
+        depth += (character in "([{") - (character in ")]}")
+        found = next((s for s in separators if depth == 0 and text.startswith(s, position)), None)
+        if found and position > start:
+            pieces.append(text[start:position].strip())
+            start = position + (1 if found == "," else 0)
+            position += len(found)
+        else:
+            position += 1
+    return [*pieces, text[start:].strip()]

@@ -15,7 +15,7 @@ from sympy.printing.precedence import PRECEDENCE
 from sympy.printing.str import StrPrinter
 
 from symbp.errors import TargetError
-from symbp.ir.affine import Affine, Atom, FloorDiv, Mod, Read
+from symbp.ir.affine import Affine, Atom, FloorDiv, Mod, Monomial, Read
 from symbp.ir.body import Body, Operand, slot
 from symbp.ir.functions import (
     ScalarFunction,
@@ -47,6 +47,13 @@ class Names:
 
     def name(self, tensor: str) -> str:
         return self.code.get(tensor, tensor)
+
+
+def _reading_order(term: tuple[Monomial, int], value: Affine) -> tuple[bool, bool]:
+    """Positive terms first, the constant last, unless it is all that is positive: ``1 - u``."""
+    monomial, factor = term
+    leads = not monomial and factor > 0 and not any(m and c > 0 for m, c in value.terms)
+    return (not monomial and not leads, factor < 0)
 
 
 def _is_decimal(value: sp.Rational) -> bool:
@@ -91,7 +98,7 @@ class CodePrinter(StrPrinter):
     def affine(self, value: Affine) -> str:
         """Index arithmetic: ``2 * p + u - 1``."""
         parts: list[str] = []
-        for monomial, factor in sorted(value.terms, key=lambda t: (not t[0], t[1] < 0)):
+        for monomial, factor in sorted(value.terms, key=lambda t: _reading_order(t, value)):
             magnitude = abs(factor)
             wraps = len(monomial) > 1 or magnitude != 1
             texts = [self._atom(a, wraps) for a in monomial]
@@ -209,7 +216,7 @@ class CodePrinter(StrPrinter):
         elif not _is_decimal(coefficient):  # 1/3 has no short decimal form: divide, which rounds once
             if coefficient.p != 1 or not above:
                 above.insert(0, self.literal(float(coefficient.p)))
-            below.append(self.literal(float(coefficient.q)))
+            below.insert(0, self.literal(float(coefficient.q)))
         elif coefficient != 1 or not above:
             above.insert(0, self.literal(float(coefficient)))
         top = " * ".join(above)
@@ -229,7 +236,9 @@ class CodePrinter(StrPrinter):
             if exponent == 2 and base.is_Symbol:
                 text = self._print(base)
                 return f"{text} * {text}"
-            return f"{self.parenthesize(base, PRECEDENCE['Pow'])}**{int(exponent)}"
+            shown_base = self.parenthesize(base, PRECEDENCE["Pow"])
+            blank = "" if shown_base.isidentifier() else " "  # the formatter's rule
+            return f"{shown_base}{blank}**{blank}{int(exponent)}"
         if exponent.is_Rational and exponent.q == 2:
             whole = self._print(base ** sp.Integer(exponent.p // 2))
             return f"{whole} * {self._call('sqrt', (base,))}"

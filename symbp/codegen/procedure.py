@@ -126,6 +126,8 @@ class Writer:
             return f"({self.code.affine(guard.value)}) % {guard.by} == 0"
         left = Affine(tuple((m, c) for m, c in guard.value.terms if c > 0))
         right = Affine(tuple((m, -c) for m, c in guard.value.terms if c < 0))
+        if left.is_constant and isinstance(guard, NonNegative):
+            return f"{self.code.affine(right)} <= {self.code.affine(left)}"
         sign = "==" if isinstance(guard, Zero) else ">="
         return f"{self.code.affine(left)} {sign} {self.code.affine(right)}"
 

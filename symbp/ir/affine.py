@@ -252,7 +252,10 @@ class Affine(_Linear):
         if not self.terms:
             return "0"
         parts: list[str] = []
-        for monomial, factor in sorted(self.terms, key=lambda t: (not t[0], t[1] < 0, _monomial_key(t[0]))):
+        # Positive terms first, the constant last, unless it is all that is positive: 1 - u.
+        constant_leads = self.constant > 0 and not any(m and c > 0 for m, c in self.terms)
+        ordered = sorted(self.terms, key=lambda t: (not t[0] and not constant_leads, t[1] < 0, _monomial_key(t[0])))
+        for monomial, factor in ordered:
             names = "*".join(_factor_text(a, len(monomial) > 1 or abs(factor) != 1) for a in monomial)
             magnitude = abs(factor)
             text = names if names and magnitude == 1 else f"{magnitude}*{names}" if names else str(magnitude)

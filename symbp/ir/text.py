@@ -53,11 +53,12 @@ def guard_text(guard: Guard) -> str:
     if isinstance(guard, Divisible):
         return f"({guard.value}) % {guard.by} == 0"
     relation = ">=" if isinstance(guard, NonNegative) else "=="
+    flipped = "<=" if isinstance(guard, NonNegative) else "=="
     # Write a - b >= 0 as a >= b.
     left = Affine(tuple((m, c) for m, c in guard.value.terms if c > 0))
     right = Affine(tuple((m, -c) for m, c in guard.value.terms if c < 0))
     assert isinstance(guard, NonNegative | Zero)
-    return f"{left} {relation} {right}"
+    return f"{right} {flipped} {left}" if left.is_constant else f"{left} {relation} {right}"
 
 
 def reduction_text(statement: Statement) -> str:

@@ -25,6 +25,7 @@ from symbp.schedule.classify import classify
 from symbp.schedule.coverage import plan_writes
 from symbp.schedule.fuse import fuse_nests
 from symbp.schedule.lower import lower_statement
+from symbp.schedule.notes import head_with_equations
 from symbp.schedule.scalarise import scalarise
 
 NEXT = "_next"  # an optimizer writes w_next[i]; it takes the place of w[i] at the end of the iteration
@@ -180,7 +181,7 @@ def _plan_update(program: Program) -> Procedure:
         places["t"] = Buffer("t", Memory.HYPER, ZERO)
     used = _names(fused)
     views = tuple(b for n, b in places.items() if n in used)
-    return Procedure("update", f"One step of {program.name}.", (), views, (), tuple(fused))
+    return Procedure("update", f"One step of {program.name}.", (), views, (), head_with_equations(fused))
 
 
 def _procedure(
@@ -197,7 +198,7 @@ def _procedure(
     views = [Buffer(p.name, Memory.PARAMETERS, Affine.of(p.offset)) for p in parameters if p.name in used]
     views += [places[t.name] for t in program.tensors if t.name in places and t.name in used]
     inputs = tuple(t.name for t in program.with_role(Role.INPUT) if t.name in used)
-    return Procedure(name, summary, inputs, tuple(views), results, nests, returns)
+    return Procedure(name, summary, inputs, tuple(views), results, head_with_equations(nests), returns)
 
 
 def _names(nests: Iterable[Nest]) -> set[str]:
@@ -231,7 +232,8 @@ def _lower_steps(steps: Iterable[Step], program: Program) -> tuple[Nest, ...]:
             for k, statement in enumerate(step.statements):
                 nodes = lower_statement(statement, program, fresh=may_set[id(statement)])
                 head = fills if k == 0 else ()
-                nests.append(Nest((statement,), (*head, Note(statement), *nodes), classify(statement, program)))
+                note = Note(replace(statement, accumulate=not may_set[id(statement)]))
+                nests.append(Nest((statement,), (*head, note, *nodes), classify(statement, program)))
         else:
             nests.append(Nest(step.statements, (*fills, _lower_scan(step, program, may_set)), Kind.SCAN))
     return tuple(nests)
@@ -245,7 +247,7 @@ def _lower_scan(scan: Scan, program: Program, may_set: dict[int, bool]) -> Loop:
         if not scan.runs_always(turn):
             checks = (NonNegative(scan.index - turn.first), NonNegative(turn.stop - 1 - scan.index))
             nodes = (If(tuple(c for c in checks if c.value != scan.index - scan.start), nodes),)
-        body += [Note(statement), *nodes]
+        body += [Note(replace(statement, accumulate=not may_set[id(statement)])), *nodes]
     return Loop(scan.index, Bound((scan.start,)), Bound((scan.stop,)), _fuse_turns(body), scan.direction)
 
 

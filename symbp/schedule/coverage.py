@@ -13,7 +13,7 @@ from symbp.ir.affine import ONE, Affine
 from symbp.ir.program import Tensor
 from symbp.ir.statement import Statement
 from symbp.ir.verify import are_disjoint
-from symbp.schedule.lower import needs_zero
+from symbp.schedule.lower import free_guards, needs_zero
 
 
 def plan_writes(statements: Sequence[Statement], tensor: Tensor) -> tuple[tuple[bool, ...], bool]:
@@ -31,7 +31,7 @@ def plan_writes(statements: Sequence[Statement], tensor: Tensor) -> tuple[tuple[
 def _covered(statements: Sequence[Statement], tensor: Tensor) -> bool:
     """True if the statements together write every element: each whole on all axes but one, which they share out."""
     if not tensor.shape:
-        return bool(statements) and not any(s.guards for s in statements)
+        return any(not free_guards(s) for s in statements)
     spans = [s for s in map(_spans, statements) if s is not None]
     whole = [tuple((Affine(()), extent) for extent in tensor.shape)]
     if any(s == w for s in spans for w in whole):
@@ -49,7 +49,7 @@ def _covered(statements: Sequence[Statement], tensor: Tensor) -> bool:
 
 def _spans(statement: Statement) -> tuple[tuple[Affine, Affine], ...] | None:
     """The box a statement writes, if it writes all of it: every axis a constant, or an index of its own."""
-    if statement.guards:
+    if free_guards(statement):
         return None
     spans = []
     seen = set()

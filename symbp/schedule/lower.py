@@ -64,7 +64,12 @@ def lower_statement(
 
 def needs_zero(statement: Statement) -> bool:
     """True if an accumulation cannot set its elements itself, even as the first to write them."""
-    return bool(statement.guards) or len(set(statement.free)) > len(_plain_target(statement))
+    return bool(free_guards(statement)) or len(set(statement.free)) > len(_plain_target(statement))
+
+
+def free_guards(statement: Statement) -> tuple[Guard, ...]:
+    """The guards that decide which elements are written; those on reduced indices only decide what is summed."""
+    return tuple(g for g in statement.guards if not set(guard_indices(g)) & set(statement.reduced))
 
 
 def _plain_target(statement: Statement) -> set[Index]:
@@ -173,7 +178,14 @@ def _row_form_pays(statement: Statement, free: Index, reduced: Index) -> bool:
         return False
     if statement.subscripts[-1].coefficient(free) != ONE:
         return False
-    return contiguous_reads(statement, free) > contiguous_reads(statement, reduced) + 1
+    along, across = contiguous_reads(statement, free), contiguous_reads(statement, reduced)
+    shortest = statement.domain.range_of(reduced).extent
+    streams = any(
+        r.subscripts and r.subscripts[-1].coefficient(free) == ONE for r in statement.body.reads
+    )  # the row is read with stride 1, as it is written
+    if shortest.is_constant and int(shortest) < 8 and streams and along >= across:
+        return True  # a window: too short a loop to vectorise
+    return along > across + 1
 
 
 def _split_invariant(statement: Statement) -> tuple[Body, Body | None]:

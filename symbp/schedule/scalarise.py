@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from symbp.ir.affine import Index, Read
 from symbp.ir.body import Body
-from symbp.ir.plan import If, Loop, Nest, Node, Store, Track, Update
+from symbp.ir.plan import If, Loop, Nest, Node, Note, Store, Track, Update
 from symbp.ir.statement import Guard, Holds
 from symbp.schedule.access import accesses
 
@@ -54,7 +54,20 @@ def _localise(nodes: tuple[Node, ...], name: str, around: tuple[Index, ...]) -> 
     subscripts = found.pop()
     if not around or subscripts is None or any(s.as_index() not in around for s in subscripts):
         return None
-    return _without_copies(tuple(_to_scalar(n, name) for n in nodes), name)
+    return _stored_at_once(_without_copies(tuple(_to_scalar(n, name) for n in nodes), name), name)
+
+
+def _stored_at_once(nodes: tuple[Node, ...], name: str) -> tuple[Node, ...]:
+    """``w_next = value; w[i] = w_next``  becomes  ``w[i] = value``, if nothing else reads the scalar."""
+    users = [k for k, n in enumerate(nodes) if _uses(n, name)]
+    if len(users) != 2 or users[1] != users[0] + 1 or any(isinstance(n, Note) for n in nodes[users[0] : users[1]]):
+        return nodes
+    first, second = nodes[users[0]], nodes[users[1]]
+    if not isinstance(first, Store) or not isinstance(second, Store) or first.update is not Update.SET:
+        return nodes
+    if second.value.is_read and second.value.operands == (Read(name),) and second.target.tensor != name:
+        return (*nodes[: users[0]], replace(second, value=first.value), *nodes[users[1] + 1 :])
+    return nodes
 
 
 def _uses(node: Node, name: str) -> bool:
