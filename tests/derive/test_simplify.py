@@ -353,3 +353,69 @@ def test_layer_norm_whose_normalised_value_has_no_name() -> None:
         rtol=1e-11,
         atol=1e-13,
     )
+
+
+def random_program(seed: int) -> tuple[Program, dict[str, np.ndarray]]:
+    """Equations of all kinds over two axes of one run-time size: maps, broadcasts, sums, guards, quotients, calls."""
+    rng = np.random.default_rng(seed)
+    eq = Equations()
+    i, j = eq.axis("i", "n"), eq.axis("j", "n")
+    n = int(rng.integers(1, 5))
+    causal = NonNegative(i - j)
+    feed = {"x": rng.normal(size=(n, n)), "y": rng.normal(size=(n, n)), "w": rng.normal(size=n)}
+    over_both = [eq.parameter("x", i, j), eq.given("y", i, j)]
+    over_one = [eq.parameter("w", i)]
+
+    def element(wide: bool) -> sp.Expr:
+        if wide and rng.random() < 0.6:
+            handle = over_both[int(rng.integers(len(over_both)))]
+            return handle[j, i] if rng.random() < 0.2 else handle[i, j]
+        handle = over_one[int(rng.integers(len(over_one)))]
+        return handle[j] if wide and rng.random() < 0.4 else handle[i]
+
+    def expression(wide: bool) -> sp.Expr:
+        a, b, c = element(wide), element(wide), element(wide)
+        choices = (
+            a * b + c,
+            a - b,
+            2 * a * b,
+            a,
+            a / (2 + b**2),
+            tanh(a) * b,
+            sp.exp(-(a**2)) * c,
+            sigmoid(a + b) - c / 3,
+            a * (b - c),
+            select(a > b, c, a),
+        )
+        return choices[int(rng.integers(len(choices)))]
+
+    for number in range(int(rng.integers(4, 10))):
+        name = f"t{number}"
+        kind = rng.random()
+        guards = (causal,) if rng.random() < 0.3 else ()
+        if kind < 0.5:
+            over_both.append(eq.let(name, (i, j), expression(True), where=guards))
+        elif kind < 0.65:
+            over_one.append(eq.let(name, (i,), expression(False)))
+        else:
+            scale = sp.Rational(1, 3) if rng.random() < 0.5 else 1 / eq.value(eq.extents[i])
+            over_one.append(eq.let(name, (i,), expression(True) * scale, over=(j,), where=guards))
+    wide = over_both[-1][i, j] * over_one[-1][i] + over_both[int(rng.integers(len(over_both)))][i, j] ** 2 / 2
+    eq.let("loss", (), wide / eq.value(eq.extents[i]), over=(i, j))
+    return eq.program("loss", (over_both[-1].name,)), feed
+
+
+@pytest.mark.parametrize("seed", range(80))
+@pytest.mark.filterwarnings("ignore::symbp.errors.SymbpWarning")
+def test_random_programs_keep_their_gradients(seed: int) -> None:
+    program, feed = random_program(seed)
+    if program.outputs[0] == "y":
+        program = Program(program.name, program.tensors, program.statements, (), program.loss)
+    raw = derive(program)
+    plain = simplify(raw)
+    sizes = {"n": len(feed["w"])}
+    before, after = interpret(raw.program, sizes, feed), interpret(plain.program, sizes, feed)
+    untouched = interpret(differentiate(name_calls(program)).program, sizes, feed)
+    for _, adjoint in raw.gradients:
+        np.testing.assert_allclose(after[adjoint], before[adjoint], rtol=1e-9, atol=1e-11)
+        np.testing.assert_allclose(untouched[adjoint], before[adjoint], rtol=1e-9, atol=1e-11)

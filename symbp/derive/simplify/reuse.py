@@ -24,12 +24,15 @@ from symbp.ir.statement import Guard, Statement
 
 @dataclass(frozen=True)
 class _Monomial:
-    """``y = number * product of element**power``, found by one of its elements that shows all of y's indices."""
+    """``y = number * product of factor**power``, found by one of its elements that shows all of y's indices.
+
+    A factor is an element, a size or a sum: ``y = r*(x - mean)``.
+    """
 
     statement: Statement
     anchor: Read
     number: sp.Rational
-    powers: tuple[tuple[Operand, int], ...]
+    powers: tuple[tuple[Body, int], ...]
 
 
 @dataclass(frozen=True)
@@ -60,18 +63,15 @@ class ForwardValues:
                 self._add_monomial(statement)
 
     def _add_monomial(self, statement: Statement) -> None:
-        found = _powers(statement.body.expr)
-        if found is None:
+        number, factors = _powers(statement.body.expr)
+        powers = tuple((statement.body.with_expr(base), int(p)) for base, p in factors.items() if p.is_Integer)
+        plain = all(base.is_Symbol or base.is_Add for base in factors)
+        if len(powers) < len(factors) or not plain or sum(bool(f.reads) for f, _ in powers) < 2:
             return
-        number, powers = found
-        operands = tuple((statement.body.operands[int(s.name[1:])], p) for s, p in powers.items())
-        reads = [o for o, _ in operands if isinstance(o, Read)]
-        if len(reads) < 2:
-            return
-        for anchor in reads:
+        for anchor in statement.body.reads:
             if _shows(anchor, statement):
                 known = self._monomials.setdefault(anchor.tensor, [])
-                known.append(_Monomial(statement, anchor, number, operands))
+                known.append(_Monomial(statement, anchor, number, powers))
 
     def reuse(self, body: Body, guards: Iterable[Guard]) -> Body:
         """The body with stored values in place of what they were computed from, where that is shorter."""
@@ -82,14 +82,18 @@ class ForwardValues:
             body = self._reuse_monomials(body, guards)
         return body
 
-    def multiples(self, element: Read) -> Iterator[tuple[Read, tuple[tuple[Operand, int], ...], sp.Rational]]:
-        """Stored values ``number * element * product of operand**power``, with those operands."""
-        for known in self._monomials.get(element.tensor, ()):
-            mapping = _bind(known.anchor, element)
-            if mapping is None or known.statement.guards or dict(known.powers)[known.anchor] != 1:
-                continue
-            others = tuple((o.substitute(mapping), p) for o, p in known.powers if o != known.anchor)
-            yield known.statement.target.substitute(mapping), others, known.number
+    def multiples(self, factor: Body) -> Iterator[tuple[Read, sp.Rational, tuple[tuple[Body, int], ...]]]:
+        """Stored values ``number * factor * product of other**power``, with that number and those others."""
+        for element in factor.reads:
+            for known in self._monomials.get(element.tensor, ()):
+                mapping = _bind(known.anchor, element)
+                if mapping is None or known.statement.guards:
+                    continue
+                powers = [(f.substitute(mapping), p) for f, p in known.powers]
+                for sign, same in ((1, factor), (-1, factor.with_expr(-factor.expr))):
+                    others = tuple((f, p) for f, p in powers if not _same(f, same))
+                    if len(others) == len(powers) - 1 and any(_same(f, same) and p == 1 for f, p in powers):
+                        yield known.statement.target.substitute(mapping), sign * known.number, others
 
     # -- calls --------------------------------------------------------------------------------------------------------
 
@@ -112,7 +116,7 @@ class ForwardValues:
                 mapping = _bind(known.anchor, read)
                 if mapping is None or not _holds(known.statement, mapping, guards):
                     continue
-                if known.statement.body.substitute(mapping) == call:
+                if _same(known.statement.body.substitute(mapping), call):
                     return known.statement.target.substitute(mapping)
         return None
 
@@ -142,8 +146,7 @@ class ForwardValues:
 
     def _shorter(self, expr: sp.Expr, table: _Table, guards: frozenset[Guard]) -> sp.Expr:
         """Trade factors of a product for stored products while that leaves fewer of them."""
-        number, rest = expr.as_coeff_Mul()
-        powers = dict(f.as_base_exp() for f in sp.Mul.make_args(rest))
+        number, powers = _powers(expr)
         changed = False
         while True:
             found = self._best_trade(powers, table, guards)
@@ -159,23 +162,22 @@ class ForwardValues:
     ) -> tuple[dict[sp.Expr, sp.Expr], sp.Rational] | None:
         best = None
         least = _weight(powers)
-        for base in powers:
-            read = table.read(base)
-            for known in self._monomials.get(read.tensor, ()) if read is not None else ():
-                assert read is not None
+        for read in dict.fromkeys(r for base in powers for r in table.reads(base)):
+            for known in self._monomials.get(read.tensor, ()):
                 mapping = _bind(known.anchor, read)
                 if mapping is None or not _holds(known.statement, mapping, guards):
                     continue
                 value = table.symbol(known.statement.target.substitute(mapping))
+                product = sp.Mul(*(table.expression(f.substitute(mapping)) ** p for f, p in known.powers))
+                sign, factors = _powers(product)
                 for direction in (1, -1):
                     traded = dict(powers)
-                    for operand, power in known.powers:
-                        symbol = table.symbol(operand.substitute(mapping))
-                        traded[symbol] = traded.get(symbol, sp.S.Zero) - direction * power
+                    for factor, power in factors.items():
+                        traded[factor] = traded.get(factor, sp.S.Zero) - direction * power
                     traded[value] = traded.get(value, sp.S.Zero) + direction
                     traded = {b: p for b, p in traded.items() if p != 0}
                     if _weight(traded) < least:
-                        best, least = (traded, known.number**-direction), _weight(traded)
+                        best, least = (traded, (sign * known.number) ** -direction), _weight(traded)
         return best
 
 
@@ -193,9 +195,14 @@ class _Table:
             self._operands[symbol] = operand
         return self._symbols[operand]
 
-    def read(self, expr: sp.Expr) -> Read | None:
-        operand = self._operands.get(expr)
-        return operand if isinstance(operand, Read) else None
+    def reads(self, factor: sp.Expr) -> list[Read]:
+        """The elements in a factor that is an element, or a sum."""
+        symbols = [factor] if factor.is_Symbol else factor.free_symbols if factor.is_Add else []
+        operands = (self._operands.get(s) for s in sorted(symbols, key=lambda s: s.name))
+        return [o for o in operands if isinstance(o, Read)]
+
+    def expression(self, body: Body) -> sp.Expr:
+        return body.expr.xreplace({slot(k): self.symbol(o) for k, o in enumerate(body.operands)})
 
     def body(self, expr: sp.Expr) -> Body:
         return Body.build(expr, self._operands)
@@ -206,15 +213,25 @@ def _weight(powers: Mapping[sp.Expr, sp.Expr]) -> int:
     return sum(abs(int(p)) if p.is_Integer else 1 for p in powers.values())
 
 
-def _powers(expr: sp.Expr) -> tuple[sp.Rational, dict[sp.Symbol, int]] | None:
+def _powers(expr: sp.Expr) -> tuple[sp.Rational, dict[sp.Expr, sp.Expr]]:
+    """A product as a number and its factors with their powers; of a sum and its negative one stands for both."""
     number, rest = expr.as_coeff_Mul()
-    powers: dict[sp.Symbol, int] = {}
-    for factor in sp.Mul.make_args(rest):
+    powers: dict[sp.Expr, sp.Expr] = {}
+    for factor in sp.Mul.make_args(rest) if rest != 1 else ():
         base, power = factor.as_base_exp()
-        if not base.is_Symbol or not power.is_Integer:
-            return None
-        powers[base] = int(power)
+        if base.is_Add and power.is_Integer and base.could_extract_minus_sign():
+            base, number = -base, number * (-1) ** power
+        powers[base] = powers.get(base, sp.S.Zero) + power
     return number, powers
+
+
+def _same(one: Body, other: Body) -> bool:
+    """Equality that does not depend on the order in which the operands were met."""
+    if len(one.operands) != len(other.operands) or set(one.operands) != set(other.operands):
+        return False
+    order = {o: k for k, o in enumerate(one.operands)}
+    renaming = {slot(k): slot(order[o]) for k, o in enumerate(other.operands)}
+    return bool(other.expr.xreplace(renaming) == one.expr)
 
 
 def _anchor(statement: Statement) -> Read | None:

@@ -16,7 +16,7 @@ from symbp.derive.simplify.graph import EquationGraph
 from symbp.derive.simplify.reuse import ForwardValues
 from symbp.derive.simplify.tidy import tidy_body
 from symbp.ir.affine import Affine, Index, Read
-from symbp.ir.body import Body, Operand, slot
+from symbp.ir.body import Body, slot
 from symbp.ir.program import Program, Role, Tensor
 from symbp.ir.statement import Domain, Reduction, Statement, guard_indices
 
@@ -110,22 +110,21 @@ class NormaliseSums:
             return False
         if statement.tensor in graph.keep or graph.definition(statement.tensor) is None:
             return False
-        indices = plain_indices(statement)
-        for element in statement.body.reads if indices is not None else ():
-            symbol = slot(statement.body.operands.index(element))
-            if statement.body.expr.as_powers_dict().get(symbol) != 1:
+        if plain_indices(statement) is None:
+            return False
+        for expr in sp.Mul.make_args(statement.body.expr):
+            if not (expr.is_Symbol or expr.is_Add):
                 continue
-            for value, factors, number_ in self._values.multiples(element):
-                varies = any(set(_indices(operand)) & set(statement.reduced) for operand, _ in factors)
-                if varies or not all(
-                    _cancels(graph, r, statement, factors) for r in graph.readers_of(statement.tensor)
-                ):
+            for value, scale, factors in self._values.multiples(statement.body.with_expr(expr)):
+                if any(set(f.indices) & set(statement.reduced) for f, _ in factors):
                     continue
-                body = _with_read(statement.body, element, value)
-                scale = Body.of(1 / number_)
-                for operand, power in factors:
-                    scale = scale * Body(slot(0) ** -power, (operand,))
-                return _hoist(graph, number, replace(statement, body=scale * body))
+                if not all(_cancels(graph, r, statement, factors) for r in graph.readers_of(statement.tensor)):
+                    continue
+                rest = statement.body.with_expr(statement.body.expr / expr)
+                body = Body.of(1 / scale) * Body.of(value) * rest
+                for factor, power in factors:
+                    body = body * factor.with_expr(factor.expr**-power)
+                return _hoist(graph, number, replace(statement, body=body))
         return False
 
 
@@ -136,11 +135,7 @@ def _total(parts: list[Body]) -> Body:
     return total
 
 
-def _with_read(body: Body, element: Read, value: Read) -> Body:
-    return body.map_operands(lambda o: value if o == element else o)
-
-
-def _cancels(graph: EquationGraph, reader: int, statement: Statement, factors: tuple[tuple[Operand, int], ...]) -> bool:
+def _cancels(graph: EquationGraph, reader: int, statement: Statement, factors: tuple[tuple[Body, int], ...]) -> bool:
     """True if the reader is a map that multiplies the statement's element by the factors wherever it reads it."""
     found = graph.statements[reader]
     elements = [r for r in found.body.reads if r.tensor == statement.tensor]
@@ -148,7 +143,9 @@ def _cancels(graph: EquationGraph, reader: int, statement: Statement, factors: t
         return False
     mapping = binding(statement, elements[0])
     symbol = slot(found.body.operands.index(elements[0]))
-    needed = [(operand.substitute(mapping), power) for operand, power in factors]
+    if not all(f.expr == slot(0) for f, _ in factors):
+        return False
+    needed = [(f.operands[0].substitute(mapping), power) for f, power in factors]
     if not all(operand in found.body.operands for operand, _ in needed):
         return False
     terms = [t for t in sp.Add.make_args(sp.expand_mul(found.body.expr)) if t.has(symbol)]
@@ -157,11 +154,6 @@ def _cancels(graph: EquationGraph, reader: int, statement: Statement, factors: t
         for t in terms
         for operand, power in needed
     )
-
-
-def _indices(operand: Operand) -> tuple[Index, ...]:
-    parts = operand.subscripts if isinstance(operand, Read) else (operand,)
-    return tuple(i for part in parts for i in part.indices())
 
 
 class DropZeroSums:

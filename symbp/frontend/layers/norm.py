@@ -34,7 +34,9 @@ class LayerNorm(Layer):
         mu = scope.define("mu", kept, mean(x.here, k)).here
         v = scope.define("v", kept, mean((x.here - mu) ** 2, k)).here
         r = scope.define("r", kept, (v + sp.Rational(repr(self.epsilon))) ** sp.Rational(-1, 2)).here
-        return scope.define("", x.axes, g[k] * (x.here - mu) * r + c[k])
+        # The normalised value has a name, so that the backward pass reads it: its adjoint needs one pass then.
+        n = scope.define("n", x.axes, (x.here - mu) * r).here
+        return scope.define("", x.axes, g[k] * n + c[k])
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,8 @@ class RMSNorm(Layer):
         g = scope.parameter("g", k, init=1.0)
         v = scope.define("v", kept, mean(x.here**2, k)).here
         r = scope.define("r", kept, (v + sp.Rational(repr(self.epsilon))) ** sp.Rational(-1, 2)).here
-        return scope.define("", x.axes, g[k] * x.here * r)
+        n = scope.define("n", x.axes, x.here * r).here
+        return scope.define("", x.axes, g[k] * n)
 
 
 def _check_epsilon(layer: str, value: float) -> None:
