@@ -68,8 +68,8 @@ def print_check(report: GradientReport) -> None:
     for row in report.rows:
         by_method = {c.method: c for c in row.comparisons}
         rows.append([Text(row.name, style="bold"), *(_cell(by_method.get(m)) for m in report.methods)])
-    out.print(show.table(["largest relative error of", *report.methods], rows))
-    out.print()
+    out.print("Largest relative error of each gradient, by method:")
+    out.print(show.table(["", *report.methods], rows))
     verdict = ("every gradient agrees", "bold green") if report.passed else ("a gradient DISAGREES", "bold red")
     trials = "; ".join(", ".join(f"{name} = {value}" for name, value in trial) for trial in report.sizes if trial)
     out.print(Text.assemble(verdict, (f"   tried with {trials}" if trials else "", "dim")))

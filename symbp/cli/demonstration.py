@@ -28,11 +28,11 @@ def run(folder: Path, seed: int, as_json: bool) -> None:
     out = Console(quiet=True) if as_json else Console(highlight=False)
     _require_data()
     model = load_model(SPEC)
-    out.print(Rule("[b]1  A model is a few equations[/b]", align="left"))
+    _heading(out, "1  A model is a few equations")
     source = SPEC.read_text(encoding="utf-8")
     out.print(Syntax(source[source.index("b = model.axis") :].rstrip(), "python", background_color="default"))
 
-    out.print(Rule("[b]2  Their derivatives, from one rule[/b]", align="left"))
+    _heading(out, "2  Their derivatives, from one rule")
     derivation = derive_model(model)
     whole = writing.render(derivation, model, None, "text")
     backward = whole[whole.index("Backward pass") : whole.index("\nUpdate\n")]
@@ -41,7 +41,7 @@ def run(folder: Path, seed: int, as_json: bool) -> None:
     writing.write_file(page, writing.render(derivation, model, None, "html"))
     out.print(Text(f"\nAll of them, typeset, with shapes: {page}", style="dim"))
 
-    out.print(Rule("[b]3  A module of kernels[/b]", align="left"))
+    _heading(out, "3  A module of kernels")
     began = time.perf_counter()
     package = compile_model(model, folder)
     net = load_generated(package)
@@ -51,30 +51,37 @@ def run(folder: Path, seed: int, as_json: bool) -> None:
     )
     out.print(Syntax(_part_of(package / "kernels.py"), "python", background_color="default"))
 
-    out.print(Rule("[b]4  Is the gradient right?[/b]", align="left"))
+    _heading(out, "4  Is the gradient right?")
     with out.status("compiling the kernels to machine code (once) and checking them"):
         report = checking.check_model(model, "float32", seed, net)
     if not as_json:
         checking.print_check(report)
 
-    out.print(Rule("[b]5  Training[/b] on four fifths of 1,797 handwritten digits", align="left"))
+    _heading(out, "5  Training on four fifths of 1,797 handwritten digits")
     settings = training.Settings(30, 32, None, 0.2, False, "float32", seed)
     train, test = training.prepare_samples(model.program(), "sklearn:digits", settings)
     train, test = _scaled(train), _scaled(test)
     outcome = training.fit(net, model.program(), train, test, settings, quiet=as_json)
     shown = outcome.accuracy if outcome.accuracy is not None else float("nan")
-    pace = f"{outcome.log.steps:,} steps in {sum(outcome.log.seconds):.2f} s"
     verdict = (f"{shown:.2%}", "bold green")
-    out.print(Text.assemble("On the fifth that it has never seen: ", verdict, " right.  ", (pace, "dim")))
+    out.print(Text.assemble("On the fifth that it has never seen: ", verdict, " right."))
+    out.print(Text(training.pace(outcome), style="dim"))
     classify = training.classifier(net, model.program())
     assert classify is not None
     predicted = classify(outcome.params, test)
     out.print()
-    out.print(_gallery(test, predicted))
-    _what_next(out, package, page)
+    out.print(_gallery(test, predicted, max(2, min(6, out.width // 18))))
+    copy = folder / "model.py"
+    writing.write_file(copy, source)
+    _what_next(out, package, page, copy)
     if as_json:
         content: dict[str, Any] = {"package": package, "report": page, "accuracy": shown, "gradient": report.passed}
         show.print_json(content)
+
+
+def _heading(out: Console, title: str) -> None:
+    out.print()
+    out.print(Rule(Text(title, style="bold"), align="left"))
 
 
 def _require_data() -> None:
@@ -92,20 +99,17 @@ def _scaled(samples: Samples) -> Samples:
 
 def _part_of(kernels: Path) -> str:
     """The loops of one equation of the backward pass, where they can be found."""
-    lines = kernels.read_text(encoding="utf-8").splitlines()
-    start = next((k for k, line in enumerate(lines) if "#" in line and "z2_bar[b, k] =" in line), None)
-    if start is None:
-        start = next((k for k, line in enumerate(lines) if "_bar" in line and "#" in line), 0)
-    end = next((k for k in range(start + 1, len(lines)) if not lines[k].strip() or lines[k].lstrip()[:1] == "#"), None)
-    return inspect.cleandoc("\n".join(["", *lines[start : min(end or start + 12, start + 14)]]))
+    blocks = kernels.read_text(encoding="utf-8").split("\n\n")
+    chosen = next((b for b in blocks if "# z2_bar[b, k] =" in b), None) or next((b for b in blocks if "_bar" in b), "")
+    return inspect.cleandoc("\n" + chosen)
 
 
-def _gallery(test: Samples, predicted: Any) -> Text:
-    """Six pictures side by side, two of them wrong if there are as many, with what was seen in them."""
+def _gallery(test: Samples, predicted: Any, count: int) -> Text:
+    """Pictures side by side with what was seen in them; one or two were misread, if there are any such."""
     label = test.arrays["label"]
-    wrong = np.flatnonzero(predicted != label)[:2]
+    wrong = [int(k) for k in np.flatnonzero(predicted != label)[: count // 3]]
     right = [int(np.flatnonzero((predicted == label) & (label == digit))[0]) for digit in (3, 8, 5, 2, 0, 7)]
-    chosen = [*right[: 6 - len(wrong)], *map(int, wrong)]
+    chosen = [*right[: count - len(wrong)], *wrong]
     shown = Text()
     for line in range(8):
         for k in chosen:
@@ -114,18 +118,18 @@ def _gallery(test: Samples, predicted: Any) -> Text:
         shown.append("\n")
     for k in chosen:
         good = predicted[k] == label[k]
-        words = f"a {predicted[k]}" if good else f"a {predicted[k]}? it is a {label[k]}"
+        words = f"{predicted[k]}" if good else f"{predicted[k]}? it is {label[k]}"
         shown.append(f"  {words:^16}", style="green" if good else "bold red")
     return shown
 
 
-def _what_next(out: Console, package: Path, page: Path) -> None:
-    out.print(Rule("[b]What next[/b]", align="left"))
+def _what_next(out: Console, package: Path, page: Path, copy: Path) -> None:
+    _heading(out, "What next")
     rows = [
         (f"open {page}", "the whole derivation, to read and print"),
         (f"less {package}/kernels.py", "every loop below its equation"),
-        (f"symbp derive {SPEC} --wrt W1", "one weight's gradient"),
-        ("symbp train SPEC --data FILE.csv", "your model, your data"),
+        (f"edit {copy}, then: symbp derive {copy}", "a model of your own"),
+        (f"symbp train {copy} --data sklearn:digits", "train it; --data FILE.csv for your own data"),
         ("symbp --help", "all commands"),
     ]
     out.print(show.table(["", ""], [(Text(a, style="cyan"), Text(b)) for a, b in rows]))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from symbp.errors import SymbpError
@@ -72,13 +71,15 @@ def equations(text: str) -> Text:
     return shown
 
 
-def table(columns: Iterable[str], rows: Iterable[Iterable[str | Text]]) -> Table:
-    shown = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 3, 0, 0))
-    for column in columns:
-        shown.add_column(column)
-    for row in rows:
-        shown.add_row(*row)
-    return shown
+def table(columns: Sequence[str], rows: Iterable[Sequence[Text]]) -> Text:
+    """Cells below each other. Nothing is cut off where the terminal is narrow: a long line wraps."""
+    lines = [[Text(c, style="dim") for c in columns]] if any(columns) else []
+    lines += [[cell.copy() for cell in row] for row in rows]
+    for position in range(len(columns) - 1):
+        width = max((line[position].cell_len for line in lines), default=0)
+        for line in lines:
+            line[position].pad_right(width + 3 - line[position].cell_len)
+    return Text("\n").join(Text().join(line) for line in lines)
 
 
 def print_defect(problem: Exception) -> None:

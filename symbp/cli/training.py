@@ -8,6 +8,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -112,20 +113,31 @@ def fit(
     def measure() -> tuple[float, float | None]:
         return float(net.loss(params, *probe)), accuracy(net, program, params, measured)
 
+    with show.aside().status("compiling to machine code") if not quiet else nullcontext():
+        # On copies: what follows is then timed, and told, as training alone.
+        few = [array[: settings.batch] for array in arrays]
+        net.fit(params.copy(), state.copy(), *few, validation=measure, **{**options, "epochs": 1})
     began = time.perf_counter()
     with _bar(quiet) as progress:
-        task = progress.add_task("compiling", total=settings.epochs, measured="")
+        task = progress.add_task("training", total=settings.epochs, measured="")
 
         def epoch_done() -> tuple[float, float | None]:
             found = measure()
             shown = f"loss {found[0]:.4g}" + (f"   accuracy {found[1]:.1%}" if found[1] is not None else "")
-            progress.update(task, description="training", advance=1, measured=shown)
+            progress.update(task, advance=1, measured=shown)
             return found
 
         log = net.fit(params, state, *arrays, validation=epoch_done, **options)
     seconds = time.perf_counter() - began
     loss, right = log.validation[-1] if log.validation else measure()
     return Outcome(net, params, log, loss, right, seconds)
+
+
+def pace(outcome: Outcome) -> str:
+    """How many steps, and how long one of them took."""
+    steps, seconds = outcome.log.steps, sum(outcome.log.seconds)
+    each = f", {1e6 * seconds / steps:,.0f} µs each" if steps else ""
+    return f"{steps:,} steps in {seconds:.2f} s{each}"
 
 
 def _bar(quiet: bool) -> Progress:
@@ -185,6 +197,6 @@ def _print_outcome(outcome: Outcome, test: Samples, output: Path | None, as_json
         out.print(Text("interrupted; the weights are those of the last whole step", style="yellow"))
     if outcome.accuracy is not None:
         out.print(Text.assemble("accuracy ", (f"{outcome.accuracy:.2%}", "bold green"), f" on the {part} part"))
-    out.print(f"loss {outcome.loss:.5g} on the {part} part, {outcome.log.steps:,} steps in {outcome.seconds:.1f} s")
+    out.print(f"loss {outcome.loss:.5g} on the {part} part; {pace(outcome)}")
     if output is not None:
         out.print(Text.assemble(("written ", "green"), (str(output), "bold")))
