@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 import sympy as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from symbp.errors import ShapeError, SpecError
 from symbp.frontend import functions as f
@@ -203,3 +205,20 @@ def test_a_wrong_number_of_indices_is_a_shape_error(text: str, message: str) -> 
 
 def test_the_place_follows_the_lines_of_the_equation() -> None:
     assert refusal("z[b] = sum(x[b, j]\n   *Wx[j], j)") == "spec.toml:15:5: unknown tensor 'Wx'; did you mean 'x'?"
+
+
+WORDS = """b j k t x W c h E S a batch label pi 0 1 2 0.5 1e5 9 ( ) [ ] , = + - * / % < >
+** // == != <= >= sum max mean exp log sqrt floor select diff maximum where where=
+lambda if ' . : ; ^ { # é"""
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(st.lists(st.sampled_from([*WORDS.split(), "\n"]), max_size=25), st.sampled_from(["", " "]))
+def test_any_text_is_read_or_refused_in_one_line(words: list[str], between: str) -> None:
+    problem: SpecError | None = None
+    try:
+        read_equation("z[b] = " + between.join(words), NAMES, PLACE)
+    except SpecError as refused:
+        problem = refused
+    assert problem is None or "\n" not in str(problem)
+    assert problem is None or str(problem.place).startswith("spec.toml:1")
