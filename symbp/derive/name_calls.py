@@ -99,7 +99,8 @@ class _Naming:
         function = _function_name(call.expr)
         simple = all(a.is_Symbol or a.is_number for a in call.expr.args)
         reads = dict.fromkeys(r.tensor for r in call.reads)
-        hint = f"{function}_{next(iter(reads))}" if simple and len(reads) == 1 else f"{statement.tensor}_{function}"
+        stem = statement.tensor.removesuffix("_total").removesuffix("_sum")  # the terms of a sum of exp: p_exp
+        hint = f"{function}_{next(iter(reads))}" if simple and len(reads) == 1 else f"{stem}_{function}"
         named = self._arguments(statement, call, hint, made, whole=False)
         return self._temporary(statement, named, hint, made)
 

@@ -390,13 +390,14 @@ class _Stabiliser:
         order = (*free, *(i for i in statement.reduced if any(r.index == i for r in domain.ranges)))
         key = canonical(body, order, domain)
         origin = replace(statement.origin, note=f"shift of {name}, so that exp cannot overflow")
+        stem = name.removesuffix("_sum")
         if key not in self._largest:
-            self._largest[key] = self._fresh(f"{name}_max")
+            self._largest[key] = self._fresh(f"{stem}_max")
             largest_of = self._largest_of(self._largest[key], free, order, body, domain)
             self.pieces.setdefault(name, []).append(replace(largest_of, origin=origin))
         largest = self._largest[key]
         tensor = self.program.tensor(name)
-        total = self._fresh(f"{name}_shifted")
+        total = self._fresh(f"{stem}_total")
         m = self._elements.symbol(Read(largest, tuple(map(Affine.of, free))))
         shifted = self._elements.body(sp.exp(exponent - m) * rest, statement.body)
         self.tensors.append(replace(tensor, name=total, role=Role.ACTIVATION))

@@ -24,6 +24,7 @@ from symbp.schedule.buffers import allocate, element_count
 from symbp.schedule.classify import classify
 from symbp.schedule.coverage import plan_writes
 from symbp.schedule.fuse import fuse_nests
+from symbp.schedule.inline import inline_arguments
 from symbp.schedule.lower import lower_statement
 from symbp.schedule.notes import head_with_equations
 from symbp.schedule.scalarise import scalarise
@@ -109,8 +110,14 @@ def _fans(name: str, shape: tuple[int, ...], program: Program) -> tuple[int, int
 # -------------------------------------------------------------------------------------------------------- procedures
 
 
+def _ready(program: Program) -> Program:
+    """The rewrites that serve code, not people."""
+    program = verify(inline_arguments(program), "inline_arguments")
+    return verify(absorb_sums(program), "absorb_sums")
+
+
 def _plan_predict(program: Program, parameters: Sequence[ParameterSlot]) -> tuple[Procedure, dict[Memory, Affine]]:
-    program = verify(absorb_sums(program), "absorb_sums")
+    program = _ready(program)
     nests = fuse_nests(_lower_steps(order(program), program))
     inner = [t.name for t in program.tensors if not t.is_given and t.name not in program.outputs]
     nests, gone = scalarise(nests, inner)
@@ -131,7 +138,7 @@ def _plan_predict(program: Program, parameters: Sequence[ParameterSlot]) -> tupl
 def _plan_training(
     derivation: Derivation, parameters: Sequence[ParameterSlot]
 ) -> tuple[tuple[Procedure, Procedure], dict[Memory, Affine]]:
-    program = verify(absorb_sums(derivation.program), "absorb_sums")
+    program = _ready(derivation.program)
     ahead = {s.tensor for s in program.keep_live([program.loss]).statements}
     steps = order(program)
     nests_of = [

@@ -77,13 +77,13 @@ def gradient(program: Program) -> Program:
 
 
 @pytest.mark.parametrize("style", ["plain", "named", "inverse", "twice"])
-def test_softmax_is_shifted_and_its_logarithm_is_not_taken(style: str) -> None:
+def test_softmax_is_total_and_its_logarithm_is_not_taken(style: str) -> None:
     loss = texts(stabilise(cross_entropy(style)))[-1] if style != "twice" else ""
     if style != "twice":
-        assert loss == "loss = sum[b] -(z[b, label[b]] - s_max[b] - log(s_shifted[b]))/n_batch"
-    assert "p[b, k] = exp(z[b, k] - s_max[b])/s_shifted[b]" in texts(stabilise(cross_entropy(style)))
+        assert loss == "loss = sum[b] -(z[b, label[b]] - s_max[b] - log(s_total[b]))/n_batch"
+    assert "p[b, k] = exp(z[b, k] - s_max[b])/s_total[b]" in texts(stabilise(cross_entropy(style)))
     assert "s_max[b] = max[j] stop_gradient(z[b, j])" in texts(stabilise(cross_entropy(style)))
-    assert "s_shifted[b] = sum[j] exp(z[b, j] - s_max[b])" in texts(stabilise(cross_entropy(style)))
+    assert "s_total[b] = sum[j] exp(z[b, j] - s_max[b])" in texts(stabilise(cross_entropy(style)))
 
 
 @pytest.mark.parametrize("style", ["plain", "named", "inverse", "twice", "logsumexp"])
@@ -143,10 +143,10 @@ def test_guarded_attention_shares_one_shift_between_numerator_and_denominator() 
     program = stabilise(eq.program("loss"))
     assert sorted(texts(program)) == [
         "above_max[i] = max[j] stop_gradient(s[i, j])    where i >= j",
-        "above_shifted[i, d] = sum[j] v[j, d]*exp(s[i, j] - above_max[i])    where i >= j",
-        "below__shifted[i] = sum[j] exp(s[i, j] - above_max[i])    where i >= j",
+        "above_total[i, d] = sum[j] v[j, d]*exp(s[i, j] - above_max[i])    where i >= j",
+        "below__total[i] = sum[j] exp(s[i, j] - above_max[i])    where i >= j",
         "loss = sum[i, d] y[i, d]**2",
-        "y[i, d] = above_shifted[i, d]/below__shifted[i]",
+        "y[i, d] = above_total[i, d]/below__total[i]",
     ]
     rng = np.random.default_rng(0)
     feed = {"s": 800 + rng.normal(size=(7, 7)), "v": rng.normal(size=(7, 2))}
@@ -168,7 +168,7 @@ def test_recurrence_in_log_space() -> None:
     eq.let("alpha", (t, k), sp.log(s[t, k]), at=(t + 1, k))
     eq.let("loss", (), alpha[n, k], over=(k,))
     program = stabilise(eq.program("loss"))
-    assert "alpha[t + 1, k] = s_max[t, k] + log(s_shifted[t, k])" in texts(program)
+    assert "alpha[t + 1, k] = s_max[t, k] + log(s_total[t, k])" in texts(program)
     z = np.random.default_rng(1).normal(size=(3, 3)) * 700
     got = interpret(gradient(eq.program("loss")), {"n": 7}, {"z": z})
     step = 1e-4
@@ -187,7 +187,7 @@ def test_partition_function_that_is_wanted_itself_is_left_alone() -> None:
     assert stabilise(before) == before
 
 
-def test_sum_shifted_by_hand_is_left_alone() -> None:
+def test_total_by_hand_is_left_alone() -> None:
     eq = Equations()
     b, k = eq.axis("b", "n_batch"), eq.axis("k", 4)
     z = eq.parameter("z", b, k)
