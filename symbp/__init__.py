@@ -77,6 +77,7 @@ from symbp.frontend.losses import bce, bce_with_logits, mae, mse, rms, softmax_c
 from symbp.frontend.model import Model
 from symbp.frontend.optimizers import SGD, AdaGrad, Adam, AdamW, Momentum, Optimizer, RMSProp
 from symbp.ir import Initializer
+from symbp.pipeline import compile_model, derive_model, emit_model, load_generated
 from symbp.version import __version__
 
 __all__ = [
@@ -123,10 +124,13 @@ __all__ = [
     "atan",
     "bce",
     "bce_with_logits",
+    "compile_model",
     "cos",
     "cosh",
+    "derive_model",
     "diff",
     "elu",
+    "emit_model",
     "erf",
     "erfc",
     "exp",
@@ -134,6 +138,7 @@ __all__ = [
     "floor",
     "gelu",
     "leaky_relu",
+    "load_generated",
     "log",
     "log1p",
     "log_softmax",
