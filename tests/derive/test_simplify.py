@@ -184,24 +184,43 @@ def test_guarded_adjoint_is_not_written_where_its_guard_may_fail() -> None:
     )
 
 
-def test_one_hot_contribution_is_not_merged_where_it_would_read_outside() -> None:
-    eq = Equations()
-    t, s = eq.axis("t", 6), eq.axis("s", 2)
-    x, pick = eq.parameter("x", t), eq.given("pick", s, below=5)
-    w = eq.given("w", t)
-    y = eq.let("y", (t,), x[t] * w[t])
-    eq.let("u", (s,), x[Affine.of(pick.read(s)) + 1] ** 2)
-    u = eq.symbol(eq.statements[-1].target)
-    v = eq.let("v", (), u, over=(s,))
-    q = eq.let("q", (), y[t] ** 3, over=(t,))
-    eq.let("loss", (), v[()] * q[()])
-    program = eq.program("loss")
-    rng = np.random.default_rng(0)
-    feed = {"x": rng.normal(size=6), "w": rng.normal(size=6), "pick": np.array([4, 0])}
+def assert_same_gradients(program: Program, feed: dict[str, np.ndarray], sizes: dict[str, int] | None = None) -> None:
     raw = derive(program)
-    np.testing.assert_allclose(
-        interpret(simplify(raw).program, {}, feed)["x_bar"], interpret(raw.program, {}, feed)["x_bar"], rtol=1e-12
+    before = interpret(raw.program, sizes or {}, feed)
+    after = interpret(simplify(raw).program, sizes or {}, feed)
+    for _, adjoint in raw.gradients:
+        np.testing.assert_allclose(after[adjoint], before[adjoint], rtol=1e-12, atol=1e-13)
+
+
+def test_contribution_under_a_guard_is_not_merged_where_it_would_read_outside() -> None:
+    """c[j - 3] is inside c only where j == i + 3."""
+    eq = Equations()
+    i, j = eq.axis("i", 5), eq.axis("j", 5)
+    x, c, w = eq.parameter("x", i, j), eq.given("c", i), eq.given("w", i, j)
+    diagonal = eq.let("diagonal", (), x[i, j] * c[j - 3], over=(i, j), where=(Zero(j - i - 3),))
+    y = eq.let("y", (i, j), x[i, j] * w[i, j])
+    eq.let("loss", (), y[i, j] ** 2 + diagonal[()], over=(i, j))
+    program = eq.program("loss")
+    assert len([s for s in simplify(derive(program)).backward if s.tensor == "x_bar"]) == 2
+    rng = np.random.default_rng(0)
+    assert_same_gradients(
+        program, {"x": rng.normal(size=(5, 5)), "c": rng.normal(size=5), "w": rng.normal(size=(5, 5))}
     )
+
+
+def test_weighted_cross_entropy_is_one_equation_too() -> None:
+    eq = Equations()
+    b, k = eq.axis("b", "n_batch"), eq.axis("k", 4)
+    z, label, w = eq.parameter("z", b, k), eq.given("label", b, below=4), eq.given("w", k)
+    picked = Affine.of(label.read(b))
+    s = eq.let("s", (b,), sp.exp(z[b, k]), over=(k,))
+    p = eq.let("p", (b, k), sp.exp(z[b, k]) / s[b])
+    eq.let("loss", (), -w[picked] * sp.log(p[b, picked]), over=(b,))
+    program = eq.program("loss", ("p",))
+    assert len(simplify(derive(program)).backward) == 1
+    rng = np.random.default_rng(0)
+    feed = {"z": rng.normal(size=(3, 4)), "label": np.array([3, 0, 3]), "w": rng.uniform(size=4)}
+    assert_same_gradients(program, feed, {"n_batch": 3})
 
 
 def test_stored_value_is_read_only_where_it_was_stored() -> None:
@@ -240,6 +259,19 @@ def test_sum_that_only_looks_like_a_mean_is_not_dropped() -> None:
             interpret(raw.program, {"n_batch": 3}, feed)["x_bar"],
             rtol=1e-12,
         )
+
+
+def test_mean_over_a_part_does_not_centre_the_whole() -> None:
+    eq = Equations()
+    b, k = eq.axis("b", "n_batch"), eq.axis("k", 7)
+    x, w = eq.parameter("x", b, k), eq.given("w", b)
+    mean = eq.let("mean", (b,), x[b, k] / 7, over=(k,), starts={k: 1})
+    xc = eq.let("xc", (b, k), x[b, k] - mean[b])
+    square = eq.let("square", (b,), xc[b, k] ** 2, over=(k,))
+    eq.let("loss", (), square[b] ** 2 * w[b], over=(b,))
+    rng = np.random.default_rng(0)
+    feed = {"x": rng.normal(size=(3, 7)), "w": rng.normal(size=3)}
+    assert_same_gradients(eq.program("loss"), feed, {"n_batch": 3})
 
 
 def test_every_model_is_simplified_the_same_way_twice() -> None:

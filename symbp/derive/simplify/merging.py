@@ -118,6 +118,9 @@ def _split_scale(body: Body) -> tuple[Body, Body]:
 
 def _is_inside(graph: EquationGraph, tensor: str, subscripts: tuple[Affine, ...], domain: Domain) -> bool:
     return all(
-        holds_everywhere(subscript, domain) and holds_everywhere(extent - 1 - subscript, domain)
+        bool(
+            subscript.reads()
+        )  # whole numbers that were read are below their bound; their own subscripts are checked too
+        or (holds_everywhere(subscript, domain) and holds_everywhere(extent - 1 - subscript, domain))
         for subscript, extent in zip(subscripts, graph.tensors[tensor].shape, strict=True)
     )

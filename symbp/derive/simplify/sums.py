@@ -167,8 +167,6 @@ class DropZeroSums:
         if number not in graph.backward or statement.reduction is not Reduction.SUM or statement.guards:
             return False
         body = self._written_out(graph, statement)
-        if not body.expr.is_Add:
-            return False
         terms = [(t, self._sum_of(t, statement, DEPTH)) for t in body.terms()]
         known = [summed for _, summed in terms if summed is not None]
         if not known or sp.expand(_total(known).expr) != 0:
