@@ -35,6 +35,8 @@ from symbp.ir.text import statement_text
 #: Names that every generated kernel file may use besides functions of the runtime.
 TAKEN = ("np", "math", "real", "view", "matmul", "matmul_add", "kernel", "total", "best", "place", "value")
 
+LONGEST_COMMENT = 80
+
 
 @dataclass(frozen=True)
 class View:
@@ -101,7 +103,8 @@ class Writer:
     # -------------------------------------------------------------------------------------------- pieces of nodes
 
     def equation(self, note: Note) -> str:
-        return statement_text(note.statement)
+        text = statement_text(note.statement)
+        return text if len(text) <= LONGEST_COMMENT else text.replace("    where ", "\n#     where ")
 
     def range(self, loop: Loop) -> str:
         lower, stop = self.bound(loop.lower, "max"), self.bound(loop.stop, "min")
@@ -116,9 +119,16 @@ class Writer:
         return texts[0] if len(texts) == 1 else f"{choice}({', '.join(texts)})"
 
     def condition(self, node: If) -> str:
-        return " and ".join(
-            self.code.body(g.condition) if isinstance(g, Holds) else self.comparison(g) for g in node.guards
-        )
+        parts = [self.code.body(g.condition) if isinstance(g, Holds) else self.comparison(g) for g in node.guards]
+        joined: list[str] = []
+        for part in parts:
+            value, _, upper = part.partition(" <= ")
+            before = joined[-1].split(" >= ") if joined else []
+            if upper and len(before) == 2 and before[0] == value:  # s >= 0 and s <= 1
+                joined[-1] = f"{before[1]} <= {value} <= {upper}"
+            else:
+                joined.append(part)
+        return " and ".join(joined)
 
     def comparison(self, guard: NonNegative | Zero | Divisible) -> str:
         """``a - b >= 0`` written ``a >= b``."""

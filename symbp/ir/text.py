@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import sympy as sp
+from sympy.printing.precedence import PRECEDENCE
 from sympy.printing.str import StrPrinter
 
 from symbp.ir.affine import Affine, FloorDiv, Mod
@@ -27,11 +28,45 @@ class BodyPrinter(StrPrinter):
     def _print_Symbol(self, expr: sp.Symbol) -> str:
         return self.operands.get(expr, str(expr.name))
 
+    def _print_Rational(self, expr: sp.Rational) -> str:
+        """9/10 as the 0.9 that somebody wrote, 1/3 as it is."""
+        text = decimal_text(expr)
+        return text if text is not None and expr.q >= 10 else f"{expr.p}/{expr.q}"
+
+    def _print_Add(self, expr: sp.Add, order: object = None) -> str:
+        terms = sorted(expr.args, key=lambda t: bool(t.could_extract_minus_sign()))
+        parts = []
+        for term in terms:
+            negative = bool(term.could_extract_minus_sign())
+            text = self.parenthesize(-term if negative else term, PRECEDENCE["Add"])
+            parts.append(f"{'-' if negative else '+'} {text}")
+        first = parts[0]
+        return " ".join([first[2:] if first[0] == "+" else f"-{first[2:]}", *parts[1:]])
+
+    def _print_Mul(self, expr: sp.Mul) -> str:
+        coefficient, rest = expr.as_coeff_Mul()
+        text = decimal_text(abs(coefficient)) if coefficient.is_Rational and coefficient.q != 1 else None
+        if text is None or (abs(coefficient.p) == 1 and coefficient.q < 10):
+            return str(super()._print_Mul(expr))
+        return f"{'-' if coefficient < 0 else ''}{text}*{self.parenthesize(rest, PRECEDENCE['Mul'])}"
+
     def _print_absolute(self, expr: absolute) -> str:
         return f"abs({self._print(expr.args[0])})"
 
     def _print_Relational(self, expr: sp.core.relational.Relational) -> str:
         return f"{self._print(expr.lhs)} {expr.rel_op} {self._print(expr.rhs)}"
+
+
+def decimal_text(value: sp.Rational) -> str | None:
+    """The short decimal form of a rational, if it has one: ``0.9``, ``1e-8``; None for 1/3 and for integers."""
+    rest = int(value.q)
+    for prime in (2, 5):
+        while rest % prime == 0:
+            rest //= prime
+    if rest != 1 or value.q == 1:
+        return None
+    text = repr(float(value)).replace("e-0", "e-")
+    return text if len(text) <= 8 else None
 
 
 def body_text(body: Body, operand_text: Callable[[Operand], str] = str) -> str:

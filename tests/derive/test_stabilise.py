@@ -109,11 +109,11 @@ def test_cross_entropy_is_exact_in_float32_at_logits_of_900(style: str) -> None:
 def test_binary_cross_entropy_becomes_softplus(style: str) -> None:
     program = stabilise(binary_cross_entropy(style))
     if style == "terms":
-        assert texts(program)[1:] == ["term[b] = -softplus(z[b]) + y[b]*z[b]", "loss = sum[b] -term[b]/n_batch"]
+        assert texts(program)[1:] == ["term[b] = y[b]*z[b] - softplus(z[b])", "loss = sum[b] -term[b]/n_batch"]
     else:
         assert texts(program) == [
             "p[b] = sigmoid(z[b])",
-            "loss = sum[b] (-y[b]*z[b] + softplus(z[b]))/n_batch",
+            "loss = sum[b] (softplus(z[b]) - y[b]*z[b])/n_batch",
         ]
 
 
