@@ -45,14 +45,15 @@ from symbp.ir import (
 )
 from symbp.ir.body import Operand, slot
 from symbp.ir.statement import guard_indices
+from symbp.ir.verify import are_disjoint
 
 
 @dataclass(frozen=True)
 class Formula:
     """``left (= | +=) right``, where the conditions hold.
 
-    `adds` is true where other equations contribute to the same tensor; a tensor written by one equation alone is shown
-    with ``=``, because it starts from zero. `shape` is that of the whole tensor on the left.
+    `adds` is true where other equations contribute to the same elements; elsewhere ``+=`` is shown as ``=``, because
+    every tensor starts from zero. `shape` is that of the whole tensor on the left.
     """
 
     left: Element
@@ -101,11 +102,17 @@ def _formula(program: Program, statement: Statement, written_out: Mapping[str, S
     return Formula(
         left=element(statement.target),
         right=arrange(element(statement.target), reduced(statement.reduction, statement.reduced, inside, body)),
-        adds=statement.accumulate and len(program.definitions(statement.tensor)) > 1,
+        adds=statement.accumulate and _meets_another(program, statement),
         conditions=outside,
         shape=tuple(map(affine_node, program.tensor(statement.tensor).shape)),
         origin=statement.origin,
     )
+
+
+def _meets_another(program: Program, statement: Statement) -> bool:
+    """True if another equation may write an element that this one writes."""
+    others = [s for s in program.definitions(statement.tensor) if s is not statement]
+    return any(not are_disjoint(statement, other) for other in others)
 
 
 def arrange(left: Element, node: Node) -> Node:

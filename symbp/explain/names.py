@@ -82,7 +82,7 @@ def split_name(name: str) -> Name:
         return Name(" ".join(parts))
     head = _with_digits(parts[head_at])
     rest = " ".join(p for k, p in enumerate(parts) if k != head_at)
-    words = any(len(p) > 3 for p in rest.split()) or bool(head.above)
+    words = any(len(p) > 2 and len(set(p)) > 1 for p in rest.split()) or bool(head.above)
     return Name(head.head, f"{head.above} {rest}".strip() if words else "", "" if words else rest)
 
 

@@ -6,8 +6,8 @@ adjoints that are new, then the gradients that they give.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from symbp.errors import SpecError, did_you_mean
 from symbp.explain.formula import Formula, formulas, state_requests, temporaries
@@ -72,7 +72,7 @@ def outline(
     chapters = [*_model_chapters(derivation, declared), *_backward(derivation)]
     programs = [program, *([declared] if declared else []), *([update] if update else [])]
     if update is not None:
-        shown = formulas(update, in_order(update.statements), temporaries(update))
+        shown = formulas(update, in_order(update, update.statements), temporaries(update))
         note = f"One step of {update.name}, for every weight i at once."
         chapters.append(Chapter("update", "Update", (Section("", tuple(shown)),), note))
     used = {name for s in program.statements for name in s.tensors_read}
@@ -115,24 +115,29 @@ def _model_chapters(derivation: Derivation, declared: Program | None) -> list[Ch
     backward = set(derivation.backward)
     primal = tuple(s for s in program.statements if s not in backward)
     # What is read once is counted over the whole program: a value that the backward pass reuses keeps its name.
-    computed = _by_layer(program, formulas(program, in_order(primal), temporaries(program)))
+    computed = _by_layer(program, formulas(program, in_order(program, primal), temporaries(program)))
     if declared is None:
         return [Chapter("forward", "Forward pass" if derivation.gradients else "Equations", computed)]
     stated, requests = state_requests(declared)
     kept = stated.keep_live([declared.loss] if declared.loss and derivation.gradients else declared.outputs)
-    written = _by_layer(kept, formulas(kept, in_order(kept.statements), temporaries(kept), requests))
+    written = _by_layer(kept, formulas(kept, in_order(kept, kept.statements), temporaries(kept), requests))
     model = Chapter("model", "The model", written)
-    if _same(written, computed):
+    new = _without(computed, written)
+    if not new:
         return [model]
-    note = "The same model in the form that is computed: safe from overflow, with every value named that is used again."
-    return [model, Chapter("forward", "Forward pass", computed, note)]
+    note = "The model above is computed, but for these equations: safe from overflow, naming what is used again."
+    return [model, Chapter("forward", "Forward pass", new, note)]
 
 
-def _same(one: tuple[Section, ...], other: tuple[Section, ...]) -> bool:
-    def content(sections: tuple[Section, ...]) -> list[object]:
-        return [(f.left, f.right, f.conditions) for s in sections for f in s.formulas]
+def _without(sections: tuple[Section, ...], told: tuple[Section, ...]) -> tuple[Section, ...]:
+    """The sections without the equations that have been told."""
 
-    return content(one) == content(other)
+    def key(formula: Formula) -> tuple[object, ...]:
+        return (formula.left, formula.right, formula.conditions)
+
+    known = {key(f) for section in told for f in section.formulas}
+    left = [replace(s, formulas=tuple(f for f in s.formulas if key(f) not in known)) for s in sections]
+    return tuple(s for s in left if s.formulas)
 
 
 def _by_layer(program: Program, shown: Sequence[Formula]) -> tuple[Section, ...]:
@@ -169,7 +174,7 @@ def _backward(derivation: Derivation) -> list[Chapter]:
         return []
     own = {s.tensor for s in backward}
     needs = {bar: _needed(program, bar, own) for _, bar in derivation.gradients}
-    ordered = in_order(backward)
+    ordered = in_order(program, backward)
     written_out = temporaries(program)
     told: dict[str, None] = {}
     sections: list[tuple[list[str], list[Formula]]] = []
@@ -224,33 +229,18 @@ def _deltas(derivation: Derivation) -> tuple[str, ...]:
     return tuple(found)
 
 
-def in_order(statements: Sequence[Statement]) -> list[Statement]:
-    """The statements, each after what it reads where that is possible, else as they stand; a tensor's own together.
-
-    Within a recurrence no such order exists; there, what starts it comes first.
-    """
-    groups: dict[str, list[Statement]] = {}
-    for statement in statements:
-        groups.setdefault(statement.tensor, []).append(statement)
-    placed: list[Statement] = []
-    entered: dict[str, None] = {}
-
-    def enter(name: str) -> tuple[str, list[Statement], Iterator[str]]:
-        entered[name] = None
-        starts = [s for s in groups[name] if not any(r in groups for r in s.tensors_read)]
-        placed.extend(starts)
-        rest = [s for s in groups[name] if s not in starts]
-        return name, rest, iter([r for s in rest for r in s.tensors_read])
-
-    for first in groups:
-        # Depth first with a stack of our own: a deep network is a long chain.
-        stack = [] if first in entered else [enter(first)]
-        while stack:
-            _, rest, reads = stack[-1]
-            following = next((r for r in reads if r in groups and r not in entered), None)
-            if following is not None:
-                stack.append(enter(following))
-            else:
-                placed.extend(rest)
-                stack.pop()
-    return placed
+def in_order(program: Program, statements: Sequence[Statement]) -> list[Statement]:
+    """The statements in the order in which they are computed; those of a recurrence in the order of one step."""
+    computed = [s for step in order(program) for s in step.statements]
+    places = {statement: place for place, statement in enumerate(computed)}
+    # A recurrence may have shifted an index of a statement: it is then the one left over of its tensor.
+    known = set(program.statements)
+    shifted: dict[str, list[int]] = {}
+    for place, statement in enumerate(computed):
+        if statement not in known:
+            shifted.setdefault(statement.tensor, []).append(place)
+    for statement in program.statements:
+        if statement not in places:
+            left = shifted.get(statement.tensor, [])
+            places[statement] = left.pop(0) if left else len(computed)
+    return sorted(statements, key=lambda s: places[s])

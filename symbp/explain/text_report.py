@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from symbp.explain.formula import Formula
 from symbp.explain.matrix import matrix_form
-from symbp.explain.notation import Bracket, Quotient, affine_node, contains
+from symbp.explain.notation import Bracket, Call, Quotient, affine_node, contains
 from symbp.explain.outline import Outline, Section, outline
 from symbp.explain.write_text import formula_text, matrix_text, shape_text, steps_text
 from symbp.ir import Program, Tensor
@@ -96,6 +96,8 @@ def legend_lines(shown: Outline) -> list[str]:
         lines.append("[condition] is 1 where the condition holds, else 0.")
     if any(contains(f.right, lambda n: isinstance(n, Quotient) and n.guarded) for f in formulas):
         lines.append("safe_div(a, b) is a/b, and 0 where b is 0.")
+    if any(contains(f.right, lambda n: isinstance(n, Call) and n.function == "stop_gradient") for f in formulas):
+        lines.append("stop_gradient(x) is x, but every derivative takes it for a constant.")
     if any(f.conditions for f in formulas):
         lines.append("Outside of its conditions, an equation says nothing; what no equation writes is 0.")
     if any(matrix_form(f) for f in formulas):
