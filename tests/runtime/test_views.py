@@ -1,0 +1,36 @@
+"""Views inside flat arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from symbp.runtime.jit import kernel
+from symbp.runtime.views import view
+
+
+@kernel(cache=False)
+def fill(flat, n):  # type: ignore[no-untyped-def]
+    """Number the elements of three arrays that lie one behind the other: a vector, a matrix, a cube."""
+    one = view(flat, 1, (n,))
+    two = view(flat, 1 + n, (n, 2))
+    three = view(flat, 1 + 3 * n, (2, n, 3))
+    for i in range(n):
+        one[i] = 100 + i
+        for j in range(2):
+            two[i, j] = 200 + 10 * i + j
+            for k in range(3):
+                three[j, i, k] = 300 + 30 * j + 10 * i + k
+    return three.shape
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+@pytest.mark.parametrize("n", [1, 2, 7])
+def test_views_are_laid_out_in_row_order(dtype: type, n: int) -> None:
+    flat = np.full(3 + 9 * n, -1, dtype)
+    assert fill(flat, n) == (2, n, 3)
+    i, j, k = np.arange(n), np.arange(2), np.arange(3)
+    two = 200 + 10 * i[:, None] + j
+    three = 300 + 30 * j[:, None, None] + 10 * i[:, None] + k
+    expected = np.concatenate([[-1], 100 + i, two.ravel(), three.ravel(), [-1, -1]])
+    np.testing.assert_array_equal(flat, expected)
