@@ -173,7 +173,9 @@ _SOURCES = {
     "OptimizerState": "optimizer",
     "Setting": "optimizer",
     "TrainingLog": "training",
+    "batch_size": "training",
     "fit_epochs": "training",
+    "first_not_finite": "diagnosis",
     "load_checkpoint": "checkpoint",
     "save_checkpoint": "checkpoint",
 }

@@ -11,6 +11,7 @@ from symbp.errors import ShapeError
 from symbp.ir.affine import Affine, Size
 from symbp.ir.plan import Memory, ParameterSlot, Plan
 from symbp.ir.program import DType, Tensor
+from symbp.ir.text import statement_text
 
 #: The range of a setting that is named as the papers name it; any other may be any finite number.
 _RANGES = {
@@ -198,6 +199,7 @@ def fit_context(plan: Plan, texts: dict[str, ProcedureText], train: dict[str, ob
     replaced = {"count": "state.count", "numbers": "state.numbers", **{v: f"state.{v}" for v in plan.state}}
     batched, batch_size = batching(plan, inputs)
     typed = ["params: Parameters", "state: OptimizerState", *(f"{n}: ArrayLike" for n in inputs)]
+    written = forward_places(plan)
     arguments = [replaced.get(a, a) for a in _flat(step)]
     if batched:
         loop = [replaced.get(a, a) for a in _flat(train_steps_arguments(step, batched))]
@@ -211,7 +213,42 @@ def fit_context(plan: Plan, texts: dict[str, ProcedureText], train: dict[str, ob
         "batched": batched,
         "batch_size": batch_size,
         "setting_names": ", ".join(t.name for t in plan.hyper if t.name != "t"),
+        "check": call("OPTIMIZER.check", ["state", "params", *inputs], indent=4),
+        "validation": call("_door.validation", ["params", "validation", *(f'"{n}"' for n in inputs)], indent=21),
+        "explain": call(
+            "_first_not_finite", ["params", *(f"{n}[rows]" if n in batched else n for n in inputs)], indent=15
+        ),
+        "explain_header": signature(
+            "_first_not_finite", ["params: Parameters", *(f"{n}: Array" for n in inputs)], "str | None"
+        ),
+        "forward": call("kernels.forward", _flat(texts["forward"].arguments), indent=12),
+        "written": [(text, place) for text, place, _ in written],
+        "written_sizes": [s.name for s in plan.sizes() if any(s in sizes for _, _, sizes in written)],
     }
+
+
+def forward_places(plan: Plan) -> list[tuple[str, str, tuple[Size, ...]]]:
+    """What the forward pass leaves in its workspace, in order: the equation, offset and shape as code, their sizes.
+
+    Of tensors that share a place the last one written is there at the end.
+    """
+    forward = plan.procedure("forward")
+    assert forward is not None
+    places = {b.tensor: b for b in forward.views if b.memory is Memory.WORKSPACE}
+    equations: dict[str, str] = {}
+    left: dict[Affine, str] = {}
+    for statement in (s for nest in forward.nests for s in nest.statements):
+        if statement.tensor in places:
+            text = statement_text(statement).partition("    where ")[0].replace(" += ", " = ", 1)
+            equations.setdefault(statement.tensor, text if len(text) <= 100 else f"{text[:97]}..")
+            left[places[statement.tensor].offset] = statement.tensor
+    found = []
+    for name, text in equations.items():
+        offset, shape = places[name].offset, plan.tensors[name].shape
+        if left[offset] == name:
+            code = f"({_index_code.affine(offset)}, {parts([_index_code.affine(e) for e in shape] or ['1'])})"
+            found.append((text, code, tuple(s for e in (offset, *shape) for s in e.sizes())))
+    return found
 
 
 def step_arguments(texts: dict[str, ProcedureText]) -> list[str]:

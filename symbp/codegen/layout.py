@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 WIDTH = 88
@@ -43,9 +44,18 @@ def fold(text: str) -> str:
 
 def _fold_line(line: str) -> str:
     stripped = line.lstrip(" ")
+    indent = len(line) - len(stripped)
+    if len(line) > WIDTH and stripped.startswith("# "):
+        return textwrap.fill(
+            stripped[2:],
+            WIDTH,
+            initial_indent=" " * indent + "# ",
+            subsequent_indent=" " * indent + "#     ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
     if len(line) <= WIDTH or stripped.startswith(("#", "def ", '"')):
         return line
-    indent = len(line) - len(stripped)
     if stripped.startswith("return "):
         return _fold_call(stripped[7:], indent, "return ") or line
     lead, operator, value = _split_assignment(stripped)
@@ -55,8 +65,22 @@ def _fold_line(line: str) -> str:
     if len(one_line) <= WIDTH:
         body = [value]
     else:
-        body = _split_operators(value)
+        body = [part for piece in _split_operators(value) for part in _fold_piece(piece, indent + 4)]
     return _indented("\n".join([f"{lead} {operator} (", *(f"    {b}" for b in body), ")"]), indent)
+
+
+def _fold_piece(piece: str, indent: int) -> list[str]:
+    """A term that is too long still: a bracket at its end is opened up."""
+    if indent + len(piece) <= WIDTH or not piece.endswith(")"):
+        return [piece]
+    depth = 0
+    for position in range(len(piece) - 1, -1, -1):
+        depth += (piece[position] == ")") - (piece[position] == "(")
+        if depth == 0:
+            lead, inside = piece[: position + 1], piece[position + 1 : -1]
+            parts = [p for part in _split_operators(inside) for p in _fold_piece(part, indent + 4)]
+            return [lead, *(f"    {p}" for p in parts), ")"]
+    return [piece]
 
 
 def _fold_call(text: str, indent: int, lead: str = "") -> str:

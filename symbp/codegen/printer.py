@@ -197,7 +197,7 @@ class CodePrinter(StrPrinter):
         if expr.is_number:
             return self.literal(float(expr))
         coefficient, rest = expr.as_coeff_Mul()
-        sign = "-" if coefficient < 0 else ""
+        negative = bool(coefficient < 0)
         coefficient = abs(coefficient)
         above: list[str] = []
         below: list[str] = []
@@ -208,17 +208,24 @@ class CodePrinter(StrPrinter):
                 continue
             base, exponent = factor.as_base_exp()
             if exponent.is_Rational and exponent < 0 and not isinstance(factor, sp.exp):
-                below.append(self.parenthesize(base**-exponent, PRECEDENCE["Pow"]))
+                below.append(self._tight(base**-exponent))
             else:
                 above.append(self.parenthesize(factor, PRECEDENCE["Mul"]))
+        lead: float | None = None  # the number in front
         if number != 1:
-            above.insert(0, self.literal(float(coefficient * number)))
+            lead = float(coefficient * number)
         elif not _is_decimal(coefficient):  # 1/3 has no short decimal form: divide, which rounds once
             if coefficient.p != 1 or not above:
-                above.insert(0, self.literal(float(coefficient.p)))
+                lead = float(coefficient.p)
             below.insert(0, self.literal(float(coefficient.q)))
         elif coefficient != 1 or not above:
-            above.insert(0, self.literal(float(coefficient)))
+            lead = float(coefficient)
+        if lead is not None:
+            above.insert(0, self.literal(lead))
+        if negative and lead is not None:
+            above[0] = self.literal(-lead)
+            negative = False
+        sign = "-" if negative else ""
         top = " * ".join(above)
         if not below:
             return sign + top
@@ -229,7 +236,7 @@ class CodePrinter(StrPrinter):
         if expr.is_number:
             return self.literal(float(expr))
         if exponent.is_Rational and exponent < 0:
-            return f"{self.literal(1.0)} / {self.parenthesize(base**-exponent, PRECEDENCE['Pow'])}"
+            return f"{self.literal(1.0)} / {self._tight(base**-exponent)}"
         if exponent == sp.Rational(1, 2):
             return self._call("sqrt", (base,))
         if exponent.is_Integer:
@@ -244,6 +251,12 @@ class CodePrinter(StrPrinter):
             return f"{whole} * {self._call('sqrt', (base,))}"
         shown = self.literal(float(exponent)) if exponent.is_number else self._print(exponent)
         return f"{self.parenthesize(base, PRECEDENCE['Pow'])}**{shown if exponent.is_Atom else f'({shown})'}"
+
+    def _tight(self, expr: sp.Expr) -> str:
+        """An operand of a division: in brackets unless it is one element or one call."""
+        if expr.is_Pow and expr.exp == sp.S.Half:
+            return str(self._print(expr))
+        return self.parenthesize(expr, PRECEDENCE["Pow"])
 
     def parenthesize(self, item: sp.Basic, level: int, strict: bool = False) -> str:
         text = str(super().parenthesize(item, level, strict))

@@ -35,7 +35,7 @@ from symbp.ir.text import statement_text
 #: Names that every generated kernel file may use besides functions of the runtime.
 TAKEN = ("np", "math", "real", "view", "matmul", "matmul_add", "kernel", "total", "best", "place", "value")
 
-LONGEST_COMMENT = 80
+LONGEST_COMMENT = 64  # with its guards on the same line
 
 
 @dataclass(frozen=True)

@@ -226,7 +226,7 @@ def _lower_steps(steps: Iterable[Step], program: Program) -> tuple[Nest, ...]:
     may_set: dict[int, bool] = {}
     to_fill: dict[str, None] = {}
     for name, statements in writes.items():
-        sets, fill = plan_writes(statements, program.tensor(name))
+        sets, fill = plan_writes(statements, program.tensor(name), program.readers(name))
         may_set |= {id(s): value for s, value in zip(statements, sets, strict=True)}
         if fill:
             to_fill[name] = None

@@ -87,11 +87,12 @@ def as_contraction(statement: Statement, program: Program, bound: Iterable[Index
     )
 
 
-def contiguous_reads(statement: Statement, index: Index) -> int:
-    """How many accesses walk through memory with stride 1 when `index` runs."""
+def strided_reads(statement: Statement, index: Index) -> int:
+    """How many reads jump through memory when `index` runs: it occurs in them, but not alone on the last axis."""
     return sum(
-        r.subscripts[-1].coefficient(index) == ONE and index not in (i for s in r.subscripts[:-1] for i in s.indices())
-        for r in (*statement.body.reads, statement.target)
+        index in (i for s in r.subscripts for i in s.indices())
+        and (r.subscripts[-1].coefficient(index) != ONE or index in (i for s in r.subscripts[:-1] for i in s.indices()))
+        for r in statement.body.reads
         if r.subscripts
     )
 

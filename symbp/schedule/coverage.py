@@ -7,16 +7,19 @@ such statements do not cover completely is filled with zeros beforehand.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from symbp.ir.affine import ONE, Affine
+from symbp.ir.affine import ONE, Affine, Index
+from symbp.ir.bounds import holds_everywhere, is_implied
 from symbp.ir.program import Tensor
 from symbp.ir.statement import Statement
 from symbp.ir.verify import are_disjoint
 from symbp.schedule.lower import free_guards, needs_zero
 
 
-def plan_writes(statements: Sequence[Statement], tensor: Tensor) -> tuple[tuple[bool, ...], bool]:
+def plan_writes(
+    statements: Sequence[Statement], tensor: Tensor, readers: Sequence[Statement]
+) -> tuple[tuple[bool, ...], bool]:
     """For the statements of one tensor, in the order they run: may each set its elements, and is a fill needed?"""
     sets: list[bool] = []
     for k, statement in enumerate(statements):
@@ -25,7 +28,43 @@ def plan_writes(statements: Sequence[Statement], tensor: Tensor) -> tuple[tuple[
     setting = [s for s, may_set in zip(statements, sets, strict=True) if may_set]
     if _covered(setting, tensor):
         return tuple(sets), False
+    if len(statements) == 1 and not statements[0].accumulate and _gaps_are_unread(statements[0], readers):
+        return (True,), False
     return tuple(not s.accumulate for s in statements), True
+
+
+def _gaps_are_unread(statement: Statement, readers: Sequence[Statement]) -> bool:
+    """True if every reader visits only what the statement writes: its guards imply the statement's.
+
+    The scores of causal attention are written where ``j <= i`` and read under the same guard.
+    """
+    indices = [s.as_index() for s in statement.subscripts]
+    if None in indices or len(set(indices)) < len(indices) or set(indices) != set(statement.free):
+        return False
+    guards = free_guards(statement)
+    for reader in readers:
+        apart = statement.rename_apart(reader.indices)
+        names = dict(zip((s.as_index() for s in apart.subscripts), range(len(indices)), strict=True))
+        for read in reader.reads:
+            if read.tensor != statement.tensor:
+                continue
+            mapping = {i: read.subscripts[axis] for i, axis in names.items() if i is not None}
+            needed = [g.substitute(mapping) for g in free_guards(apart)]
+            if not all(g in reader.guards or is_implied(g, reader.domain.ranges) for g in needed):
+                return False
+            if not _within(apart, mapping, reader):
+                return False
+    return bool(guards)
+
+
+def _within(statement: Statement, mapping: Mapping[Index, Affine], reader: Statement) -> bool:
+    """True if the reader's subscripts stay in the box that the statement writes."""
+    for index, value in mapping.items():
+        loop = statement.domain.range_of(index)
+        for inside in (value - loop.lower, loop.stop - 1 - value):
+            if not holds_everywhere(inside, reader.domain):
+                return False
+    return True
 
 
 def _covered(statements: Sequence[Statement], tensor: Tensor) -> bool:

@@ -5,8 +5,8 @@ Two shapes carry a sum:
     for free: total = 0; for reduced: total += body; target = total          (a scalar in a register)
     for outer free: for inner: target = 0; for reduced: for inner: target += body      (a row of the target in cache)
 
-The second is taken when the innermost free index walks through memory with stride 1 in more accesses than the innermost
-reduced index does, because that is the loop that must vectorise.
+The second is taken when the innermost free index walks through memory with stride 1 where the innermost reduced index
+does not, because the innermost loop is the one that must vectorise.
 """
 
 from __future__ import annotations
@@ -22,11 +22,14 @@ from symbp.ir.bounds import is_nonnegative, lower_bound
 from symbp.ir.plan import Bound, Fill, If, Loop, Node, Product, SetIndex, Store, Track, Update
 from symbp.ir.program import Program
 from symbp.ir.statement import Guard, Holds, NonNegative, Range, Reduction, Statement, Zero, guard_indices
-from symbp.schedule.classify import Contraction, as_contraction, contiguous_reads
+from symbp.schedule.classify import SMALLEST_EXTENT, Contraction, as_contraction, strided_reads
 
 TOTAL = Read("total")
 BEST = Read("best")
 PLACE = Read("place")
+
+#: A constant extent below this is a window that slides, not an axis to sum along.
+WINDOW = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,24 +171,27 @@ def _innermost_contiguous(statement: Statement) -> list[Index]:
     """The reduced indices with the one that walks memory with stride 1 most often last."""
     if len(statement.reduced) < 2:
         return list(statement.reduced)
-    best = max(reversed(statement.reduced), key=lambda i: contiguous_reads(statement, i))
+    best = min(reversed(statement.reduced), key=lambda i: strided_reads(statement, i))
     return [*(i for i in statement.reduced if i != best), best]
 
 
 def _row_form_pays(statement: Statement, free: Index, reduced: Index) -> bool:
+    """True if the loop over `free` runs through memory in strides of 1 where the loop over `reduced` would not."""
     loop = statement.domain.range_of(free)
-    if loop.extent.is_constant and int(loop.extent) < 4:
+    if loop.extent.is_constant and int(loop.extent) < SMALLEST_EXTENT:
         return False
     if statement.subscripts[-1].coefficient(free) != ONE:
         return False
-    along, across = contiguous_reads(statement, free), contiguous_reads(statement, reduced)
-    shortest = statement.domain.range_of(reduced).extent
-    streams = any(
-        r.subscripts and r.subscripts[-1].coefficient(free) == ONE for r in statement.body.reads
-    )  # the row is read with stride 1, as it is written
-    if shortest.is_constant and int(shortest) < 8 and streams and along >= across:
-        return True  # a window: too short a loop to vectorise
-    return along > across + 1
+    along, across = strided_reads(statement, free), strided_reads(statement, reduced)
+    if along != across:
+        return along < across
+    # A window (3 x 3) is too short a loop to vectorise; the row it slides along is not.
+    window = statement.domain.range_of(reduced).extent
+    return window.is_constant and int(window) < WINDOW and any(_streams(r, free) for r in statement.body.reads)
+
+
+def _streams(read: Read, index: Index) -> bool:
+    return bool(read.subscripts) and read.subscripts[-1].coefficient(index) == ONE
 
 
 def _split_invariant(statement: Statement) -> tuple[Body, Body | None]:
