@@ -27,7 +27,7 @@ from symbp.frontend.regions import (
     check_written,
     provable,
 )
-from symbp.frontend.results import choose_outputs, give_fans, warn_of_unused
+from symbp.frontend.results import choose_outputs, copy_shifted_outputs, give_fans, warn_of_unused
 from symbp.frontend.scalars import Path, lower_scalar
 from symbp.frontend.tensor_table import TensorTable
 from symbp.ir import (
@@ -345,6 +345,7 @@ class ModelLowering:
         program = replace(program, requirements=tuple(self.requirements))
         program = choose_outputs(program, self.declared)
         warn_of_unused(program, self.declared)
+        program = copy_shifted_outputs(program, {n: layout.offsets for n, layout in self.table.layouts.items()})
         return give_fans(program)
 
     def _check_written_once(self, program: Program) -> None:

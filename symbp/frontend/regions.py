@@ -12,6 +12,7 @@ from itertools import combinations
 
 from symbp.errors import ShapeError, SpecError
 from symbp.ir import (
+    ZERO,
     Affine,
     Domain,
     FloorDiv,
@@ -61,6 +62,8 @@ def infer_layout(name: str, declared: Sequence[Affine], written: Sequence[Writte
         fits = True
         for w in written:
             value = w.subscripts[position]
+            if _covers_axis(value, w.domain, extent):
+                continue
             low, high = lower_bound(value, w.domain.ranges), upper_bound(value, w.domain.ranges)
             if low is None or high is None:
                 raise ShapeError(f"cannot tell which elements {w.text} writes on axis {position}", place=w.place)
@@ -147,6 +150,8 @@ def check_read(
     needed: list[Affine] = []
     tensor = program.tensor(read.tensor)
     for position, (subscript, extent) in enumerate(zip(read.subscripts, tensor.shape, strict=True)):
+        if _covers_axis(subscript, domain, extent):
+            continue
         value, ranges = _elements_as_indices(subscript, domain.ranges, program, place)
         guards = tuple(_guard_elements_as_indices(g, ranges, subscript, value) for g in domain.guards)
         box = Domain(ranges, guards)
@@ -161,6 +166,15 @@ def check_read(
                 raise _out_of_range(read, position, tensor, subscript, value, ranges, side, place)
             needed.append(bound)
     return tuple(needed)
+
+
+def _covers_axis(value: Affine, domain: Domain, extent: Affine) -> bool:
+    """True for the common case, an index alone that runs over just this axis."""
+    index = value.as_index()
+    if index is None:
+        return False
+    span = domain.range_of(index)
+    return span.lower == ZERO and span.stop == extent
 
 
 def _elements_as_indices(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 
 from symbp.errors import SymbpWarning
 from symbp.frontend.declarations import Declarations
 from symbp.frontend.initializers import SCALED
-from symbp.ir import Affine, Initializer, Program, Role, Statement, Tensor
+from symbp.ir import Affine, Body, Domain, Index, Initializer, Origin, Program, Range, Read, Role, Statement, Tensor
 
 
 def choose_outputs(program: Program, declared: Declarations) -> Program:
@@ -18,6 +19,32 @@ def choose_outputs(program: Program, declared: Declarations) -> Program:
         defined = dict.fromkeys(d.tensor for d in declared.definitions if d.tensor != program.loss)
         outputs = (list(defined)[-1],) if defined else ()
     return replace(program, outputs=outputs)
+
+
+def copy_shifted_outputs(program: Program, offsets: Mapping[str, tuple[int, ...]]) -> Program:
+    """An output stored from -1 on is returned from 0 on, by a copy: callers never see where storage begins."""
+    outputs: list[str] = []
+    for name in program.outputs:
+        shifts = offsets.get(name, ())
+        if not any(shifts):
+            outputs.append(name)
+            continue
+        tensor = program.tensor(name)
+        shape = tuple(e - s for e, s in zip(tensor.shape, shifts, strict=True))
+        copy = replace(tensor, name=program.fresh_tensor(f"{name}_output"), shape=shape, role=Role.ACTIVATION)
+        free = tuple(map(Index, tensor.axes))
+        source = Read(name, tuple(i + s for i, s in zip(free, shifts, strict=True)))
+        statement = Statement(
+            copy.name,
+            tuple(map(Affine.of, free)),
+            free,
+            Body.of(source),
+            Domain(tuple(Range(i, Affine.of(0), e) for i, e in zip(free, shape, strict=True))),
+            origin=Origin(note=f"output {name}"),
+        )
+        program = program.add([copy], [statement])
+        outputs.append(copy.name)
+    return replace(program, outputs=tuple(outputs))
 
 
 def ancestors(program: Program, names: tuple[str, ...]) -> dict[str, None]:

@@ -48,7 +48,7 @@ class BodyPrinter(StrPrinter):
         text = decimal_text(abs(coefficient)) if coefficient.is_Rational and coefficient.q != 1 else None
         if text is None or (abs(coefficient.p) == 1 and coefficient.q < 10):
             return str(super()._print_Mul(expr))
-        return f"{'-' if coefficient < 0 else ''}{text}*{self.parenthesize(rest, PRECEDENCE['Mul'])}"
+        return f"{'-' if coefficient < 0 else ''}{text}*{self.parenthesize(rest, PRECEDENCE['Mul'], strict=True)}"
 
     def _print_absolute(self, expr: absolute) -> str:
         return f"abs({self._print(expr.args[0])})"

@@ -247,6 +247,18 @@ def test_a_recurrence_may_begin_anywhere(start: int, shift: int) -> None:
     np.testing.assert_allclose(interpret(program, {"n_batch": 2, "n_time": 7}, {"x": x})["y"], expected)
 
 
+def test_an_output_begins_at_0() -> None:
+    model = Model("m")
+    t = model.axis("t", "time")
+    x, h = model.input("x", t), model.variable("h", t)
+    model.define(h[-1], 0)
+    model.define(h[t], h[t - 1] + x[t])
+    model.output(h)
+    program = model.program()
+    assert program.outputs == ("h_output",)
+    np.testing.assert_allclose(interpret(program, {"n_time": 7}, {"x": S})["h_output"], np.cumsum(S))
+
+
 def test_a_recurrence_in_two_guarded_equations() -> None:
     model = Model("m")
     t = model.axis("t", "time")

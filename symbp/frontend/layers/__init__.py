@@ -1,5 +1,6 @@
 """Layers: functions that write equations. One small file each."""
 
+from symbp.frontend.layers.add import Add
 from symbp.frontend.layers.attention import SelfAttention
 from symbp.frontend.layers.conv import Conv1d, Conv2d
 from symbp.frontend.layers.dense import Dense
@@ -14,7 +15,7 @@ LAYERS: dict[str, type[Layer]] = {
     layer.__name__: layer
     for layer in (
         Dense, Embedding, LayerNorm, RMSNorm, Conv1d, Conv2d, MaxPool2d, AvgPool2d, Flatten, RNN, GRU, LSTM,
-        SelfAttention,
+        SelfAttention, Add,
     )
 }  # fmt: skip
 
@@ -23,6 +24,7 @@ __all__ = [
     "LAYERS",
     "LSTM",
     "RNN",
+    "Add",
     "AvgPool2d",
     "Conv1d",
     "Conv2d",

@@ -34,7 +34,7 @@ class RNN(Layer):
         k, l = scope.axis("k", self.units), scope.axis("l", self.units)  # noqa: E741
         W, U = scope.parameter("W", i, k), scope.parameter("U", l, k, init=self.recurrent_init)
         c = scope.parameter("c", k)
-        h = scope.variable("h", b, t, k)
+        h = scope.variable("" if self.sequences else "h", b, t, k)
         scope.define(h[b, -1, k], 0)
         z = scope.define("z", (b, t, k), sum(x[b, t, i] * W[i, k], i) + sum(h[b, t - 1, l] * U[l, k], l) + c[k])
         scope.define(h[b, t, k], tanh(z[b, t, k]))
@@ -63,7 +63,7 @@ class GRU(Layer):
         g = scope.axis("g", 3)
         W, c = scope.parameter("W", i, g, k), scope.parameter("c", g, k, init=0.0)
         U, d = scope.parameter("U", l, g, k), scope.parameter("d", g, k, init=0.0)
-        h = scope.variable("h", b, t, k)
+        h = scope.variable("" if self.sequences else "h", b, t, k)
         scope.define(h[b, -1, k], 0)
         a = scope.define("a", (b, t, g, k), sum(x[b, t, i] * W[i, g, k], i) + c[g, k])
         s = scope.define("s", (b, t, g, k), sum(h[b, t - 1, l] * U[l, g, k], l) + d[g, k])
@@ -96,7 +96,7 @@ class LSTM(Layer):
         q = scope.axis("q", 4)
         W, U = scope.parameter("W", j, q, k), scope.parameter("U", l, q, k)
         c = scope.parameter("c", q, k, init=0.0)
-        h, s = scope.variable("h", b, t, k), scope.variable("s", b, t, k)
+        h, s = scope.variable("" if self.sequences else "h", b, t, k), scope.variable("s", b, t, k)
         scope.define(h[b, -1, k], 0)
         scope.define(s[b, -1, k], 0)
         z = scope.define(
