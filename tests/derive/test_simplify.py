@@ -451,3 +451,37 @@ def test_random_programs_keep_their_gradients(seed: int) -> None:
     for _, adjoint in raw.gradients:
         np.testing.assert_allclose(after[adjoint], before[adjoint], rtol=1e-9, atol=1e-11)
         np.testing.assert_allclose(untouched[adjoint], before[adjoint], rtol=1e-9, atol=1e-11)
+
+
+def softmax_model(loss: str) -> tuple[Program, dict[str, np.ndarray]]:
+    eq = Equations()
+    b, k = eq.axis("b", "n_batch"), eq.axis("k", 4)
+    z, label = eq.parameter("z", b, k), eq.given("label", b, below=4)
+    s = eq.let("s", (b,), sp.exp(z[b, k]), over=(k,))
+    p = eq.let("p", (b, k), sp.exp(z[b, k]) / s[b])
+    if loss == "entropy":
+        eq.let("loss", (), -p[b, k] * sp.log(p[b, k]), over=(b, k))
+    else:
+        spread = eq.let("spread", (b,), sp.log(p[b, k]), over=(k,))
+        picked = sp.log(p[b, Affine.of(label.read(b))])
+        eq.let("loss", (), -sp.Rational(9, 10) * picked - spread[b] / 40, over=(b,))
+    rng = np.random.default_rng(0)
+    return eq.program("loss", ("p",)), {"z": rng.normal(size=(3, 4)), "label": np.array([3, 0, 3])}
+
+
+def test_probabilities_sum_to_one() -> None:
+    program, feed = softmax_model("entropy")
+    assert backward(program) == [
+        "p_bar[b, k] = s_max[b] + log_s_total[b] - z[b, k]",
+        "z_bar[b, k] = p[b, k]*(p_bar[b, k] - D_p[b])",
+        "D_p[b] = sum[k] p_bar[b, k]*p[b, k]",
+    ]
+    assert_same_gradients(program, feed, {"n_batch": 3})
+
+
+def test_sum_of_constants_is_not_taken() -> None:
+    program, feed = softmax_model("label smoothing")
+    (text,) = backward(program)
+    assert text.startswith("z_bar[b, k] = p[b, k] - ")
+    assert "select(k == label[b], 1, 0)" in text
+    assert_same_gradients(program, feed, {"n_batch": 3})

@@ -12,8 +12,15 @@ from symbp.derive.simplify.graph import EquationGraph
 from symbp.derive.simplify.merging import merge_contributions, set_once
 from symbp.derive.simplify.reuse import ForwardValues, ReuseValues
 from symbp.derive.simplify.sharing import share_equal
-from symbp.derive.simplify.substitution import InlineMaps, drop_unread, inline_constant, remove_copy, tidy_statement
-from symbp.derive.simplify.sums import DropZeroSums, NormaliseSums, hoist_invariants
+from symbp.derive.simplify.substitution import (
+    InlineMaps,
+    drop_unread,
+    drop_zero,
+    inline_constant,
+    remove_copy,
+    tidy_statement,
+)
+from symbp.derive.simplify.sums import CloseSums, NormaliseSums, hoist_invariants
 from symbp.ir.derivation import Derivation
 from symbp.ir.program import Program
 from symbp.ir.verify import verify
@@ -34,6 +41,7 @@ def simplify(derivation: Derivation) -> Derivation:
     values = ForwardValues(primal)
     rules = (
         drop_unread,
+        drop_zero,
         inline_constant,
         remove_copy,
         tidy_statement,
@@ -44,7 +52,7 @@ def simplify(derivation: Derivation) -> Derivation:
     )
     graph.run(*rules)
     # Sums of adjoints that are written out may vanish in part; only now are those adjoints in their final form.
-    graph.run(DropZeroSums(primal), NormaliseSums(values), *rules)
+    graph.run(CloseSums(primal), NormaliseSums(values), *rules)
     share_equal(graph)
     graph.run(*rules)
     graph.run(set_once)

@@ -49,6 +49,15 @@ def tidy_statement(graph: EquationGraph, number: int) -> bool:
     return True
 
 
+def drop_zero(graph: EquationGraph, number: int) -> bool:
+    """A contribution of 0 next to others adds nothing."""
+    statement = graph.statements[number]
+    if number not in graph.backward or statement.body.expr != 0 or len(graph.writers[statement.tensor]) == 1:
+        return False
+    graph.remove(number)
+    return True
+
+
 def inline_constant(graph: EquationGraph, number: int) -> bool:
     """Write a number, or a quotient of sizes, into the equations that read it."""
     statement = graph.statements[number]

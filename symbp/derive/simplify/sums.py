@@ -14,7 +14,7 @@ import sympy as sp
 from symbp.derive.definitions import binding, covers, is_map, plain_indices
 from symbp.derive.simplify.graph import EquationGraph
 from symbp.derive.simplify.reuse import ForwardValues
-from symbp.derive.simplify.tidy import tidy_body
+from symbp.derive.simplify.tidy import cost, tidy_body
 from symbp.ir.affine import Affine, Index, Read
 from symbp.ir.body import Body, slot
 from symbp.ir.program import Program, Role, Tensor
@@ -156,8 +156,17 @@ def _cancels(graph: EquationGraph, reader: int, statement: Statement, factors: t
     )
 
 
-class DropZeroSums:
-    """Leave out the part of a sum that is 0 whatever the data: ``sum[k] (x[k] - mean)``."""
+def _as_map(statement: Statement, body: Body) -> Statement:
+    """The statement with a value in place of its sum, which no guard may cut."""
+    ranges = tuple(r for r in statement.domain.ranges if r.index in statement.free)
+    return replace(statement, body=body, reduced=(), reduction=Reduction.NONE, domain=Domain(ranges))
+
+
+class CloseSums:
+    """Sums that need not be taken: ``sum[k] p[k] = 1`` of a softmax, ``sum[k] (x[k] - mean) = 0``, sums of constants.
+
+    Where only a part of the sum is known, and known to be 0, that part goes.
+    """
 
     def __init__(self, primal: Program) -> None:
         self._primal = primal
@@ -169,14 +178,15 @@ class DropZeroSums:
         body = self._written_out(graph, statement)
         terms = [(t, self._sum_of(t, statement, DEPTH)) for t in body.terms()]
         known = [summed for _, summed in terms if summed is not None]
-        if not known or sp.expand(_total(known).expr) != 0:
+        if not known:
             return False
+        total = tidy_body(_total(known))
         kept = [t for t, summed in terms if summed is None]
-        if not kept:
-            ranges = tuple(r for r in statement.domain.ranges if r.index in statement.free)
-            nothing = replace(statement, body=Body.of(0), reduced=(), reduction=Reduction.NONE, domain=Domain(ranges))
-            graph.replace(number, nothing)
+        if not kept and cost(total.expr) <= cost(statement.body.expr) + 1:
+            graph.replace(number, _as_map(statement, total))
             return True
+        if total.expr != 0 and sp.expand(total.expr) != 0:
+            return False
         graph.replace(number, replace(statement, body=tidy_body(_total(kept))))
         return True
 
