@@ -154,13 +154,18 @@ class Program:
         live = dict.fromkeys(names)
         pending = list(live)
         while pending:
-            for statement in self.definitions(pending.pop()):
-                for name in statement.tensors_read:
-                    if name not in live:
-                        live[name] = None
-                        pending.append(name)
+            name = pending.pop()
+            needed = [n for s in self.definitions(name) for n in s.tensors_read]
+            needed += [n for d in self.derivatives if d.output == name for n in (d.of.tensor, d.wrt.tensor)]
+            for other in needed:
+                if other not in live:
+                    live[other] = None
+                    pending.append(other)
         statements = tuple(s for s in self.statements if s.tensor in live)
         tensors = tuple(t for t in self.tensors if t.name in live or t.is_given)
         outputs = tuple(name for name in self.outputs if name in live)
         loss = self.loss if self.loss in live else ""
-        return replace(self, tensors=tensors, statements=statements, outputs=outputs, loss=loss)
+        derivatives = tuple(d for d in self.derivatives if d.output in live)
+        return replace(
+            self, tensors=tensors, statements=statements, outputs=outputs, loss=loss, derivatives=derivatives
+        )
