@@ -36,7 +36,7 @@ def find_activity(program: Program, sources: Iterable[str], targets: Iterable[st
 
     Raises DerivativeError for a function without derivative that does.
     """
-    sources = tuple(sources)
+    sources, targets = tuple(sources), tuple(targets)
     reachable = _closure(program, {s: float_reads(program, s) for s in program.statements}, sources)
     needed = dict.fromkeys(t for t in targets if t in reachable)
     edges: dict[Statement, tuple[Read, ...]] = {}
@@ -65,6 +65,7 @@ def find_activity(program: Program, sources: Iterable[str], targets: Iterable[st
             raise error
     edges = {s: tuple(r for r in reads if r.tensor in active) for s, reads in edges.items()}
     _refuse_argmax(program, edges, reachable)
+    _refuse_argmax(program, _value_edges(program, targets), reachable)
     return Activity({t.name: None for t in program.tensors if t.name in active}, edges)
 
 
@@ -89,6 +90,25 @@ def _closure(program: Program, edges: _Edges, sources: Iterable[str]) -> dict[st
                 found[name] = None
                 pending.append(name)
     return found
+
+
+def _value_edges(program: Program, targets: Iterable[str]) -> _Edges:
+    """The reads through whose values the targets change, integers too: a loss may have no other path to a weight."""
+    edges: dict[Statement, tuple[Read, ...]] = {}
+    needed = dict.fromkeys(targets)
+    pending = list(needed)
+    while pending:
+        for statement in program.definitions(pending.pop()):
+            if program.tensor(statement.tensor).dtype is DType.INT:
+                continue
+            try:
+                kept = [r for r in statement.body.reads if scaled_partial(statement, r, None) is not None]
+            except DerivativeError:  # told already where it lies on a path of floats
+                continue
+            edges[statement] = tuple(kept)
+            pending += [r.tensor for r in kept if r.tensor not in needed]
+            needed.update(dict.fromkeys(r.tensor for r in kept))
+    return edges
 
 
 def _refuse_argmax(program: Program, edges: _Edges, reachable: Mapping[str, None]) -> None:

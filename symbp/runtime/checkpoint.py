@@ -49,11 +49,12 @@ def save_checkpoint(path: str | os.PathLike[str], arrays: Mapping[str, Array], *
             # Or a power cut after the rename could leave an empty file under the final name.
             os.fsync(file.fileno())
         os.replace(beside, target)
-    except OSError as error:
-        kept = "; the file that was there is as it was" if target.exists() else ""
-        raise FileError(f"{target}: cannot be written: {error.strerror or error}{kept}") from None
+    except (OSError, ValueError) as error:  # ValueError: a path with a null byte
+        kept = "; the file that was there is as it was" if os.path.exists(target) else ""
+        reason = getattr(error, "strerror", None) or error
+        raise FileError(f"{target}: cannot be written: {reason}{kept}") from None
     finally:
-        with suppress(OSError):
+        with suppress(OSError, ValueError):
             beside.unlink()
 
 
@@ -146,8 +147,8 @@ def _read(source: Path) -> tuple[dict[str, Any], bytes]:
         raise FileError(f"{source}: no such file") from None
     except IsADirectoryError:
         raise FileError(f"{source}: is a folder, expected a {SUFFIX} file") from None
-    except OSError as error:
-        raise FileError(f"{source}: cannot be read: {error.strerror or error}") from None
+    except (OSError, ValueError) as error:  # ValueError: a path with a null byte
+        raise FileError(f"{source}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if content[:1] == b"\x80" or content[:2] == b"PK":
         raise FileError(
             f"{source}: is a pickle or a zip archive, which may run code when loaded; expected a {SUFFIX} file",

@@ -35,6 +35,22 @@ class Door:
         accepted, sizes = check_inputs(inputs, list(arrays.values()), self._layout.dtype, requirements)
         return flat, accepted, sizes
 
+    def validation(self, params: Parameters, data: Any, *names: str) -> tuple[Any, ...]:
+        """The arrays of `data`, one for each name, checked before training and not only after its first epoch.
+
+        Raises DataError for another number of arrays, and what `enter` raises.
+        """
+        several = isinstance(data, list | tuple)
+        arrays = tuple(data) if several else (data,)
+        if len(arrays) != len(names):
+            raise DataError(
+                f"validation: expected {len(names)} arrays ({', '.join(names)}) or a callable, "
+                f"found {len(arrays) if several else type(data).__name__}",
+                remedy=f"pass validation=({', '.join(names)})",
+            )
+        self.enter(params, **dict(zip(names, arrays, strict=True)))
+        return arrays
+
     def flat(self, params: Parameters) -> Array:
         """The flat array of `params`, which must be laid out as this module's parameters are."""
         if params.__class__.__name__ != "Parameters" or params.layout != self._layout:

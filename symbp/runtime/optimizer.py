@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from symbp.errors import TrainingError, did_you_mean
-from symbp.runtime.parameters import Array, Layout, aligned_zeros
+from symbp.errors import DataError, TrainingError, did_you_mean
+from symbp.runtime.parameters import Array, Layout, Parameters, aligned_zeros
 
 _PREFIX = "optimizer."
 
@@ -65,6 +65,28 @@ class Optimizer:
                 )
             setattr(state, name, value)
         return state
+
+    def check(self, state: Any, params: Parameters, *inputs: Array) -> None:
+        """Refuse what a step cannot change in place: a state that is not its own, parameters that are frozen or read.
+
+        Raises TrainingError for the state and DataError for the parameters.
+        """
+        if state.__class__.__name__ != "OptimizerState" or state.optimizer != self:
+            found = f"that of '{state.optimizer.kind}'" if hasattr(state, "optimizer") else f"a {type(state).__name__}"
+            raise TrainingError(
+                f"state: expected the state of '{self.kind}', found {found}", remedy="make it with optimizer_state()"
+            )
+        flat = params.flat
+        if not flat.flags.writeable:
+            raise DataError(
+                "params: expected parameters that can be written, found read-only ones", remedy="train params.copy()"
+            )
+        for array in inputs:
+            if np.may_share_memory(array, flat) and np.shares_memory(array, flat):
+                raise DataError(
+                    f"an input of shape {array.shape}: expected memory of its own, found that of the parameters",
+                    remedy="pass a copy of it",
+                )
 
     def shapes(self, layout: Layout) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
         """Shape and dtype of what a checkpoint holds of the state, by name."""

@@ -81,11 +81,11 @@ def fit_epochs(
     Ctrl-C stops after the compiled call under way and returns normally, with the weights of the last whole step.
 
     Raises TrainingError for an impossible setting, and where a loss or a weight is not finite: the parameters and the
-    state are then those before that step, the last at which all were finite. ``explain`` may name the cause; it is
-    given the samples of that step.
+    state are then those before that step, the last at which all were finite. ``explain`` may name the cause of a loss
+    that is not; it is given the samples of that step.
     """
     epochs = _positive("epochs", epochs)
-    batch = min(_positive("batch", batch), n_samples)
+    batch = batch_size(batch, n_samples)
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise TrainingError(f"seed: expected a whole number >= 0, found {seed!r}")
     n_steps = -(-n_samples // batch)
@@ -125,6 +125,11 @@ def fit_epochs(
     finally:
         bar.close()
     return log
+
+
+def batch_size(batch: int, n_samples: int) -> int:
+    """How many samples a step takes: `batch`, or all where there are fewer. TrainingError for an impossible one."""
+    return min(_positive("batch", batch), n_samples)
 
 
 def _positive(name: str, value: Any) -> int:
@@ -183,10 +188,15 @@ def _refuse_not_finite(
         if not (math.isfinite(losses[step]) and held.finite()):
             break
         step += 1
+    diverged = [name for name, values in held.params.items() if not np.isfinite(values).all()]
     held.go_back()
     step = min(step, last - 1)
-    wrong = f"the loss is {losses[step]}" if not math.isfinite(losses[step]) else "a weight is not finite"
-    cause = explain(order[step * batch : (step + 1) * batch]) if explain is not None else None
+    cause = None
+    if math.isfinite(losses[step]):
+        wrong = f"the step leaves values in {', '.join(diverged) or 'a weight'} that are not finite"
+    else:
+        wrong = f"the loss is {losses[step]}"
+        cause = explain(order[step * batch : (step + 1) * batch]) if explain is not None else None
     raise TrainingError(
         f"epoch {epoch + 1}, step {step + 1} of {len(losses)}: {wrong}" + (f" ({cause})" if cause else ""),
         remedy=f"the parameters are those before that step; lower the learning rate or check the data [{held.state!r}]",
