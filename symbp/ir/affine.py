@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Union
 
 
@@ -164,18 +164,14 @@ class Affine(_Linear):
 
     def plain_indices(self) -> tuple[Index, ...]:
         """Indices that occur linearly, outside reads and divisions, in the order they are written."""
-        return tuple(dict.fromkeys(a for m, _ in self.terms for a in m if isinstance(a, Index)))
+        return self._indices[0]
 
     def hidden_indices(self) -> tuple[Index, ...]:
         """Indices that occur inside a read, a floor division or a remainder."""
-        found: dict[Index, None] = {}
-        for atom in self.atoms():
-            for part in _parts(atom):
-                found.update(dict.fromkeys(part.indices()))
-        return tuple(found)
+        return self._indices[1]
 
     def indices(self) -> tuple[Index, ...]:
-        return tuple(dict.fromkeys((*self.plain_indices(), *self.hidden_indices())))
+        return self._indices[2]
 
     def atoms(self) -> Iterator[Atom]:
         """Top-level atoms, once each."""
@@ -183,6 +179,25 @@ class Affine(_Linear):
 
     def sizes(self) -> tuple[Size, ...]:
         """Every size in it, also those inside reads and divisions."""
+        return self._sizes
+
+    def reads(self) -> tuple[Read, ...]:
+        """Every read in it, outermost first, nested ones included."""
+        return self._reads
+
+    @cached_property
+    def _indices(self) -> tuple[tuple[Index, ...], tuple[Index, ...], tuple[Index, ...]]:
+        plain: dict[Index, None] = {}
+        hidden: dict[Index, None] = {}
+        for atom in self.atoms():
+            if isinstance(atom, Index):
+                plain[atom] = None
+            for part in _parts(atom):
+                hidden.update(dict.fromkeys(part.indices()))
+        return tuple(plain), tuple(hidden), tuple({**plain, **hidden})
+
+    @cached_property
+    def _sizes(self) -> tuple[Size, ...]:
         found: dict[Size, None] = {}
         for atom in self.atoms():
             if isinstance(atom, Size):
@@ -191,8 +206,8 @@ class Affine(_Linear):
                 found.update(dict.fromkeys(part.sizes()))
         return tuple(found)
 
-    def reads(self) -> tuple[Read, ...]:
-        """Every read in it, outermost first, nested ones included."""
+    @cached_property
+    def _reads(self) -> tuple[Read, ...]:
         found: dict[Read, None] = {}
         for atom in self.atoms():
             if isinstance(atom, Read):

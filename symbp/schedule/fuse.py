@@ -8,12 +8,12 @@ products stand alone: nothing measurable is won by fusing into them.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from symbp.ir.plan import Fill, Kind, Loop, Nest, Node, Note, Product
 from symbp.ir.plan_nodes import rename_index
 from symbp.ir.statement import fresh_index
-from symbp.schedule.access import conflict, loop_indices, same_iteration
+from symbp.schedule.access import conflict, loop_indices, same_iteration, touched
 
 #: Local scalars of a nest: set before they are read in every iteration, so sharing a loop does no harm.
 PRIVATE = frozenset({"total", "best", "place"})
@@ -28,28 +28,51 @@ def fuse_nests(nests: Iterable[Nest]) -> tuple[Nest, ...]:
     What lies between and does not concern it stays; what it depends on moves ahead of both, if the earlier nest does
     not concern that.
     """
-    result: list[Nest] = []
+    result: list[_Entry] = []
     for nest in nests:
-        ahead: list[Nest] = []  # nests between that must run before this one
+        entry = _Entry.of(nest)
+        ahead: list[_Entry] = []  # nests between that must run before this one
         place = None
         for k in range(len(result) - 1, -1, -1):
             candidate = result[k]
-            if not any(conflict(candidate.nodes, other.nodes, PRIVATE) for other in ahead):
-                merged = _merge(candidate, nest)
+            if not any(map(candidate.conflicts, ahead)):
+                merged = _merge(candidate.nest, nest)
                 if merged is not None:
                     place = k
                     break
-                if not conflict(candidate.nodes, nest.nodes, PRIVATE):
+                if not candidate.conflicts(entry):
                     continue
             ahead.insert(0, candidate)
             if len(ahead) > FARTHEST:
                 break
         if place is None or merged is None:
-            result.append(nest)
+            result.append(entry)
         else:
-            moved = {id(n) for n in ahead}
-            result[place:] = [*ahead, merged, *(n for n in result[place + 1 :] if id(n) not in moved)]
-    return tuple(result)
+            moved = {id(e) for e in ahead}
+            result[place:] = [*ahead, _Entry.of(merged), *(e for e in result[place + 1 :] if id(e) not in moved)]
+    return tuple(e.nest for e in result)
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A nest with the names that it touches."""
+
+    nest: Nest
+    reads: frozenset[str]
+    writes: frozenset[str]
+
+    @staticmethod
+    def of(nest: Nest) -> _Entry:
+        read, written = touched(nest.nodes)
+        return _Entry(nest, frozenset(read - PRIVATE), frozenset(written - PRIVATE))
+
+    def conflicts(self, other: _Entry) -> bool:
+        """True if one writes what the other touches."""
+        return not (
+            self.writes.isdisjoint(other.reads)
+            and self.writes.isdisjoint(other.writes)
+            and other.writes.isdisjoint(self.reads)
+        )
 
 
 def _merge(one: Nest, other: Nest) -> Nest | None:
@@ -57,7 +80,9 @@ def _merge(one: Nest, other: Nest) -> Nest | None:
         return None
     head, first = _split(one.nodes)
     lead, second = _split(other.nodes)
-    if first is None or second is None or conflict(lead, (*head, first), PRIVATE):
+    if first is None or second is None or (first.lower, first.stop) != (second.lower, second.stop):
+        return None
+    if conflict(lead, (*head, first), PRIVATE):
         return None  # what the second nest fills beforehand must not be touched by the first
     fused = _fuse_loops(first, second)
     if fused is None:
@@ -77,6 +102,8 @@ def _split(nodes: tuple[Node, ...]) -> tuple[tuple[Node, ...], Loop | None]:
 
 def _fuse_loops(one: Loop, other: Loop) -> Loop | None:
     """One loop for two, or None."""
+    if (one.lower, one.stop, one.step) != (other.lower, other.stop, other.step):
+        return None
     clash = {one.index} & (loop_indices(other.body) - {other.index})
     body = other.body
     if other.index != one.index:
@@ -84,8 +111,6 @@ def _fuse_loops(one: Loop, other: Loop) -> Loop | None:
             fresh = fresh_index(index.name, {*loop_indices(one.body), *loop_indices(body), one.index, other.index})
             body = rename_index(body, index, fresh)
         body = rename_index(body, other.index, one.index)
-    if (one.lower, one.stop, one.step) != (other.lower, other.stop, other.step):
-        return None
     meeting = conflict(one.body, body, PRIVATE)
     if meeting and not same_iteration(one.body, body, one.index, meeting):
         return None
