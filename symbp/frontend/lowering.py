@@ -19,12 +19,12 @@ from symbp.frontend.binding import Bound, rename_bound_axes, split_reduction
 from symbp.frontend.checks import check_element
 from symbp.frontend.declarations import Declarations, Definition
 from symbp.frontend.expression import Axis, Diff, Element, Reduce
+from symbp.frontend.gaps import check_written
 from symbp.frontend.guards import Guards, lower_guard
 from symbp.frontend.integers import lower_integer
 from symbp.frontend.regions import (
     check_read,
     check_reads,
-    check_written,
     provable,
 )
 from symbp.frontend.results import choose_outputs, copy_shifted_outputs, give_fans, warn_of_unused

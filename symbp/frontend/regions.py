@@ -162,7 +162,7 @@ def check_read(
             bound = lower_bound(slack, ranges)
             if bound is None or is_nonnegative(-bound - 1):
                 if read.tensor == defined and side == "lower" and (low := lower_bound(value, ranges)) is not None:
-                    raise _no_initial_value(read, read, position, low, "", place)
+                    raise no_initial_value(read, read, position, low, "", place)
                 raise _out_of_range(read, position, tensor, subscript, value, ranges, side, place)
             needed.append(bound)
     return tuple(needed)
@@ -238,120 +238,8 @@ def _out_of_range(
     )
 
 
-def check_written(
-    name: str,
-    layout: Layout,
-    written: Sequence[Written],
-    statements: Sequence[Statement],
-    owners: Mapping[str, str],
-) -> None:
-    """Refuse reads of elements that no equation writes: a recurrence without an initial value.
-
-    Looks at axes along which the equations differ or leave a gap. Strided and guarded equations leave zeros between
-    the elements they write, on purpose.
-    """
-    if len(layout.shape) == 0:
-        return
-    for position, extent in enumerate(layout.shape):
-        spans = _spans(position, layout, written)
-        if spans is None:
-            continue
-        gaps = _gaps(spans, extent)
-        if not gaps:
-            continue
-        for statement in statements:
-            for read in statement.reads:
-                if read.tensor == name:
-                    _check_covered(
-                        read, position, spans, layout, statement, owners.get(statement.tensor, statement.tensor)
-                    )
-
-
-Span = tuple[Affine, Affine]
-
-
-def _spans(position: int, layout: Layout, written: Sequence[Written]) -> list[Span] | None:
-    """The stored intervals [first, last] that the equations write along one axis, joined where they meet."""
-    spans: list[Span] = []
-    for w in written:
-        value = w.subscripts[position] + layout.offsets[position]
-        indices = value.plain_indices()
-        if any(c is None or c not in (Affine.of(1), Affine.of(-1)) for c in map(value.coefficient, indices)):
-            return None
-        ranges = _tightened(w.domain, indices)
-        if ranges is None:
-            return None
-        low, high = lower_bound(value, ranges), upper_bound(value, ranges)
-        if low is None or high is None:
-            return None
-        if (low, high) not in spans:
-            spans.append((low, high))
-    merged = True
-    while merged:
-        merged = False
-        for one, other in combinations(spans, 2):
-            for (a, b), (c, d) in ((one, other), (other, one)):
-                if is_nonnegative(c - a) and is_nonnegative(b + 1 - c):
-                    last = d if is_nonnegative(d - b) else b
-                    spans = [s for s in spans if s not in (one, other)] + [(a, last)]
-                    merged = True
-                    break
-            if merged:
-                break
-    return spans
-
-
-def _tightened(domain: Domain, indices: tuple[Index, ...]) -> tuple[Range, ...] | None:
-    """The ranges cut by guards such as ``t >= 1``; None if a guard ties one of `indices` to others."""
-    ranges = list(domain.ranges)
-    for guard in domain.guards:
-        mentioned = guard.value.indices() if isinstance(guard, NonNegative | Zero) else ()
-        if not set(mentioned) & set(indices):
-            continue
-        if not isinstance(guard, NonNegative) or len(mentioned) > 1 or guard.value.hidden_indices():
-            return None
-        index = mentioned[0]
-        factor, rest = guard.value.coefficient(index), guard.value.without(index)
-        at = next(k for k, r in enumerate(ranges) if r.index == index)
-        if factor == Affine.of(1):
-            ranges[at] = replace(ranges[at], lower=-rest)
-        elif factor == Affine.of(-1):
-            ranges[at] = replace(ranges[at], stop=rest + 1)
-        else:
-            return None
-    return tuple(ranges)
-
-
-def _gaps(spans: list[Span], extent: Affine) -> bool:
-    return not any(is_nonnegative(-low) and is_nonnegative(high + 1 - extent) for low, high in spans)
-
-
-def _check_covered(
-    read: Read, position: int, spans: list[Span], layout: Layout, statement: Statement, defined: str
-) -> None:
-    value = read.subscripts[position]
-    if value.reads() or any(
-        provable(value - low, statement.domain) and provable(high - value, statement.domain) for low, high in spans
-    ):
-        return
-    offset = layout.offsets[position]
-    first = lower_bound(value, statement.domain.ranges)
-    shown = Read(read.tensor, tuple(s - o for s, o in zip(read.subscripts, layout.offsets, strict=True)))
-    starts = ", ".join(str(low - offset) for low, _ in spans)
-    missing = first - offset if first is not None else shown.subscripts[position]
-    place = statement.origin.place or None
-    if defined == read.tensor:
-        raise _no_initial_value(read, shown, position, missing, f", but its equations begin at {starts}", place)
-    at = _with_subscript(shown, position, missing)
-    raise SpecError(
-        f"{shown} reads elements of '{read.tensor}' that no equation defines, such as {at}",
-        place=place,
-        remedy=f"add an equation for {at}, or restrict this one with where",
-    )
-
-
-def _no_initial_value(read: Read, shown: Read, position: int, first: Affine, but: str, place: str | None) -> SpecError:
-    at = _with_subscript(shown, position, first)
+def no_initial_value(read: Read, shown: Read, position: int, first: Affine, but: str, place: str | None) -> SpecError:
+    at = with_subscript(shown, position, first)
     return SpecError(
         f"the recurrence of '{read.tensor}' has no initial value: {shown} is read at {at}{but}",
         place=place,
@@ -359,7 +247,7 @@ def _no_initial_value(read: Read, shown: Read, position: int, first: Affine, but
     )
 
 
-def _with_subscript(read: Read, position: int, value: Affine) -> Read:
+def with_subscript(read: Read, position: int, value: Affine) -> Read:
     return Read(read.tensor, (*read.subscripts[:position], value, *read.subscripts[position + 1 :]))
 
 

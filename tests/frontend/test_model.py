@@ -49,6 +49,12 @@ def late_start(m: Parts) -> None:
     m.model.define(h[m.t + 3], h[m.t + 2])
 
 
+def no_border(m: Parts) -> None:
+    a, i = m.model.variable("a", m.t, m.j), m.model.axis("i", 3)
+    m.model.define(a[0, m.j], 1)
+    m.model.define(a[m.t + 1, i + 1], a[m.t, i] + 1)
+
+
 def itself(m: Parts) -> None:
     a = m.model.variable("a", m.t)
     m.model.define(a[m.t], sb.tanh(a[m.t]))
@@ -166,6 +172,11 @@ REFUSED: dict[str, tuple[Callable[[Parts], Any], str]] = {
         late_start,
         "the recurrence of 'h' has no initial value: h[t + 2] is read at h[2], but its equations begin at 0, 3; "
         "add an equation for h[2]",
+    ),
+    "30 a border left out": (
+        no_border,
+        "a[t, i] reads elements of 'a' that no equation defines, such as a[1, 0]; "
+        "add an equation for a[1, 0], or restrict this one with where",
     ),
     "31 by itself": (
         itself,
