@@ -132,6 +132,8 @@ class InlineMaps:
             if not _is_proportional(reader.body, element):
                 return None
             reader = replace(reader, domain=replace(reader.domain, guards=(*reader.guards, *missing)))
+        if cost(reader.body.expr) + cost(statement.body.expr) > 2 * READABLE:
+            return None
         new = replace_element(reader, statement.tensor, lambda r: _body_at(statement, r))
         if new is None:
             return None

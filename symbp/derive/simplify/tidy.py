@@ -8,7 +8,7 @@ from functools import cache
 import sympy as sp
 
 from symbp.ir.body import Body
-from symbp.ir.functions import ScalarFunction, expm1, select
+from symbp.ir.functions import expm1, select
 
 #: Above this many operations only the cheap rewrites are tried.
 LONG = 60
@@ -50,19 +50,71 @@ def tidy(expr: sp.Expr) -> sp.Expr:
 
 
 def _forms(expr: sp.Expr) -> Iterator[sp.Expr]:
-    yield sp.factor_terms(expr)
+    # Numbers come last: a - b/7 rather than (7*a - b)/7.
+    yield factored(expr, numbers=False)
+    yield factored(expr)
     if cost(expr) > LONG:
         return
     wide = sp.expand_mul(expr)
     yield wide
-    yield sp.factor_terms(wide)
+    yield factored(wide, numbers=False)
+    yield factored(wide)
     for symbol in _shared_factors(wide):
         # Only some of the terms share it: a + r*x - r*y is plainer as a + r*(x - y).
         inside = [t / symbol for t in sp.Add.make_args(wide) if _is_factor(symbol, t)]
         outside = [t for t in sp.Add.make_args(wide) if not _is_factor(symbol, t)]
-        yield sp.Add(symbol * sp.factor_terms(sp.Add(*inside)), sp.factor_terms(sp.Add(*outside)))
-    if expr.is_Add and not expr.has(ScalarFunction) and all(s.is_Symbol for s in expr.free_symbols):
-        yield sp.factor_terms(sp.together(wide))
+        yield sp.Add(symbol * factored(sp.Add(*inside), numbers=False), factored(sp.Add(*outside)))
+
+
+def factored(expr: sp.Expr, *, numbers: bool = True) -> sp.Expr:
+    """Sums with the factors that all their terms share in front: ``p*(d - e)``; with `numbers`, numbers too.
+
+    SymPy's `factor_terms` does this and more, at a hundred times the price.
+    """
+    if expr.is_Mul:
+        return expr.func(*(factored(a, numbers=numbers) for a in expr.args))
+    if not expr.is_Add:
+        return expr
+    terms = [_split(factored(t, numbers=numbers)) for t in expr.args]
+    first = terms[0][1]
+    shared = {b: p for b in first if (p := _shared_power(b, [powers for _, powers in terms])) != 0}
+    number = _shared_number([c for c, _ in terms]) if numbers else sp.S.One
+    if not shared and number == 1:
+        return sp.Add(*(_product(c, powers) for c, powers in terms))
+    rest = sp.Add(
+        *(_product(c / number, {b: p - shared.get(b, sp.S.Zero) for b, p in powers.items()}) for c, powers in terms)
+    )
+    if not shared:
+        return sp.Mul(number, rest, evaluate=False)  # evaluated, SymPy would multiply it out again
+    return _product(number, shared) * rest
+
+
+def _split(term: sp.Expr) -> tuple[sp.Rational, dict[sp.Expr, sp.Expr]]:
+    number, rest = term.as_coeff_Mul()
+    return number, dict(f.as_base_exp() for f in sp.Mul.make_args(rest)) if rest != 1 else {}
+
+
+def _product(number: sp.Rational, powers: dict[sp.Expr, sp.Expr]) -> sp.Expr:
+    return sp.Mul(number, *(base**power for base, power in powers.items()))
+
+
+def _shared_power(base: sp.Expr, terms: list[dict[sp.Expr, sp.Expr]]) -> sp.Expr:
+    """The power of `base` that divides every term."""
+    powers = [t.get(base, sp.S.Zero) for t in terms]
+    if all(p == powers[0] for p in powers):
+        return powers[0]
+    if not all(p.is_Rational for p in powers):
+        return sp.S.Zero
+    low, high = min(powers), max(powers)
+    return low if low > 0 else high if high < 0 else sp.S.Zero
+
+
+def _shared_number(numbers: list[sp.Rational]) -> sp.Rational:
+    """The greatest number of which all are whole multiples; negative if all are negative."""
+    if not all(n.is_Rational for n in numbers):
+        return sp.S.One
+    shared = sp.Rational(sp.igcd(*(n.p for n in numbers)), sp.ilcm(*(n.q for n in numbers)))
+    return -shared if all(n < 0 for n in numbers) else shared
 
 
 def _is_shifted_exponential(expr: sp.Expr) -> bool:
