@@ -274,10 +274,10 @@ class Model:
         self._check_new_name(name, what)
         for axis in axes:
             self._check_axis(axis, f"{what} '{name}'")
-        self._tensors[name] = TensorDeclaration(
-            name, tuple(axes), role, place=self._place or "", layer=self._layer, **fields
-        )
-        self.tensors[name] = TensorHandle(self, name, tuple(axes))
+        # By name: SymPy's cache may have put an equal axis of an earlier model, of another size, into an expression.
+        own = tuple(self.axes[axis.name] for axis in axes)
+        self._tensors[name] = TensorDeclaration(name, own, role, place=self._place or "", layer=self._layer, **fields)
+        self.tensors[name] = TensorHandle(self, name, own)
         return self.tensors[name]
 
     def _defined(self, name: str) -> str:

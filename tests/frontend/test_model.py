@@ -399,3 +399,15 @@ def test_importing_symbp_is_light() -> None:
     code = "import sys, symbp; print(sorted({'numba', 'torch', 'llvmlite'} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_models_of_one_process_keep_their_own_extents() -> None:
+    # SymPy caches sums: 0 + i gives back the axis i of whichever model asked first.
+    for extent in (5, 9):
+        model = Model("m")
+        i = model.axis("i", extent)
+        x = model.input("x", i)
+        y = model.define("y[i]", 2 * x[i])
+        assert [int(a.size) for a in y.axes] == [extent]
+        model.loss(sb.mean(y.here, *y.axes))
+        assert [str(t.shape) for t in model.program().tensors if t.name == "y"] == [f"({extent},)"]
