@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
-import shutil
-import sys
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
 
 from symbp.codegen import emit, find_target
 from symbp.derive import (
@@ -21,16 +16,16 @@ from symbp.derive import (
     simplify_primal,
     stabilise,
 )
-from symbp.errors import FileError, SpecError, TargetError, did_you_mean
+from symbp.errors import SpecError, TargetError, did_you_mean
 from symbp.explain import text as explain_text
 from symbp.frontend.model import Model
 from symbp.ir import Derivation, Program, program_text, verify
 from symbp.ir.plan import Plan
+from symbp.package import MARK, load_generated, write_package
 from symbp.schedule import make_plan
 from symbp.version import __version__
 
 DTYPES = ("float32", "float64")
-MARK = "symbp-package"  # a file in every package that we wrote, so that nothing else is ever overwritten
 
 
 @dataclass(frozen=True)
@@ -123,60 +118,15 @@ def spec_hash(made: Compilation, dtype: str) -> str:
     return hashlib.sha256("\n".join(content).encode()).hexdigest()
 
 
-def write_package(files: dict[str, str], target: Path) -> Path:
-    """Write the files beside the target first and move them into place when they are whole."""
-    if target.is_symlink():
-        raise FileError(f"'{target}' is a symbolic link", remedy="name a real folder")
-    if target.exists() and not (target / MARK).is_file() and (not target.is_dir() or any(target.iterdir())):
-        raise FileError(
-            f"'{target}' exists and was not written by symbp", remedy="choose another folder, or move it away"
-        )
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    except OSError as error:
-        raise FileError(f"'{target.parent}' cannot be written: {error.strerror or error}") from None
-    try:
-        for name, text in files.items():
-            path = fresh / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8", newline="\n")
-        (fresh / MARK).write_text(f"symbp {__version__}\n", encoding="utf-8")
-        fresh.chmod(0o755)
-        old = fresh.with_name(fresh.name + "-old")
-        if target.exists():
-            target.rename(old)
-        try:
-            fresh.rename(target)
-        except OSError:
-            if old.exists():
-                old.rename(target)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise FileError(
-            f"'{target}' cannot be written: {error.strerror or error}", remedy="what was there before is untouched"
-        ) from None
-    return target
-
-
-def load_generated(path: str | os.PathLike[str]) -> ModuleType:
-    """Import a generated package from where it lies, under a name of its own."""
-    folder = Path(path).resolve()
-    source = folder / "__init__.py"
-    if not source.is_file():
-        raise FileError(f"'{folder}' is not a generated package: it has no __init__.py")
-    name = f"{folder.name}_{hashlib.sha256(str(folder).encode() + source.read_bytes()).hexdigest()[:8]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, source, submodule_search_locations=[str(folder)])
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
+__all__ = [
+    "DTYPES",
+    "MARK",
+    "Compilation",
+    "compile_model",
+    "compile_to_plan",
+    "derive_model",
+    "emit_model",
+    "load_generated",
+    "prepare",
+    "write_package",
+]

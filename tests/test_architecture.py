@@ -21,7 +21,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "runtime": ("errors",),
     "ir": ("errors",),
     **dict.fromkeys(STAGES, ("errors", "version", "ir")),
-    "pipeline": ("errors", "version", "ir", *STAGES),
+    "package": ("errors", "version"),
+    "pipeline": ("errors", "version", "ir", *STAGES, "package"),
     "": ("errors", "version", "ir", *STAGES, "pipeline"),  # symbp/__init__.py: public names only
     "demo": ("", "errors", "version", "ir", *STAGES, "pipeline"),
     "cli": ("", "errors", "version", "ir", *STAGES, "pipeline", "demo"),
