@@ -164,6 +164,28 @@ def embedding(n: int) -> Case:
     return eq.program("loss"), {"E": _normal(1, 6, 4), "w": _normal(2, 4), "token": tokens}
 
 
+def normalised_recurrence(n: int) -> Case:
+    """A recurrent cell whose preactivation is normalised over its units, and a softmax over them at every step."""
+    eq = Equations()
+    t, b, j, k, m = eq.axis("t", "n_time"), eq.axis("b", 3), eq.axis("j", 2), eq.axis("k", 4), eq.axis("m", 4)
+    n_time = eq.extents[t]
+    x, w, u = eq.given("x", b, t, j), eq.parameter("W", j, k), eq.parameter("U", m, k)
+    h = Handle(eq, "h")
+    eq.let("h", (b, k), 0, at=(b, 0, k), shape=(3, n_time + 1, 4))
+    drive = eq.let("drive", (b, t, k), x[b, t, j] * w[j, k], over=(j,))
+    back = eq.let("back", (b, t, k), h[b, t, m] * u[m, k], over=(m,))
+    a = eq.let("a", (b, t, k), drive[b, t, k] + back[b, t, k])
+    mean = eq.let("mean", (b, t), a[b, t, k] / 4, over=(k,))
+    variance = eq.let("variance", (b, t), (a[b, t, k] - mean[b, t]) ** 2 / 4, over=(k,))
+    scale = eq.let("scale", (b, t), (variance[b, t] + sp.Rational(1, 100)) ** -HALF)
+    normal = eq.let("normal", (b, t, k), (a[b, t, k] - mean[b, t]) * scale[b, t])
+    total = eq.let("total_", (b, t), sp.exp(normal[b, t, m]), over=(m,))
+    gate = eq.let("gate", (b, t, k), sp.exp(normal[b, t, k]) / total[b, t])
+    eq.let("h", (b, t, k), tanh(normal[b, t, k]) * gate[b, t, k] + h[b, t, k] / 2, at=(b, t + 1, k))
+    eq.let("loss", (), h[b, n_time, k] ** 2, over=(b, k))
+    return eq.program("loss"), {"x": _normal(0, 3, n, 2), "W": _normal(1, 2, 4), "U": _normal(2, 4, 4)}
+
+
 MODELS: dict[str, Callable[[int], Case]] = {
     f.__name__: f
     for f in (
@@ -176,5 +198,6 @@ MODELS: dict[str, Callable[[int], Case]] = {
         lstm,
         convolution,
         embedding,
+        normalised_recurrence,
     )
 }
