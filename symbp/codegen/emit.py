@@ -27,6 +27,7 @@ from symbp.codegen.printer import RUNTIME_FUNCTIONS
 from symbp.codegen.procedure import ProcedureText, write_procedure
 from symbp.codegen.target import Target
 from symbp.ir.plan import Fill, If, Loop, Note, Plan, Product, SetIndex, Store, Track
+from symbp.ir.program import Tensor
 from symbp.version import __version__
 
 RUNTIME = Path(__file__).resolve().parents[1] / "runtime"
@@ -135,8 +136,18 @@ def _kernel_calls(plan: Plan, texts: dict[str, ProcedureText], fit: dict[str, An
     if batched:
         calls["train_steps_header"] = signature("train_steps_into", train_steps_arguments(step, batched))
         inner = [f"{a}_batch[:rows]" if a in batched else a for a in step]
+        calls["gathers"] = [_gather(plan.tensors[name]) for name in batched]
         calls["inner_step"] = call("train_step_into", inner, indent=8, lead="losses[s] = ")
     return calls
+
+
+def _gather(tensor: Tensor) -> str:
+    """Copy one sample of an input to its row of the batch, element by element."""
+    indices = [f"i{k}" for k in range(1, tensor.rank)]
+    here, there = (", ".join([first, *indices]) for first in ("row", "sample"))
+    lines = [f"for {i} in range({tensor.name}.shape[{k}]):" for k, i in enumerate(indices, start=1)]
+    lines.append(f"{tensor.name}_batch[{here}] = {tensor.name}[{there}]")
+    return "\n".join("    " * depth + line for depth, line in enumerate(lines))
 
 
 def _usage(plan: Plan, predict: Any, train: Any, fit: Any) -> list[str]:

@@ -85,6 +85,9 @@ def input_text(tensor: Tensor) -> InputText:
             text = f"whole numbers from 0 to {int(tensor.below) - 1}"
     else:
         text = "floats"
+        if not tensor.finite:
+            arguments.append("finite=False")
+            text = "floats, NaN and infinity as well"
     return InputText(tensor.name, f"{shown}, {text}", call("Input", arguments, indent=4).replace("\n", "\n    "))
 
 

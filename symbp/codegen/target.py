@@ -26,10 +26,13 @@ CPU = Target(
     runtime=("door", "parameters", "initializers", "jit"),
 )
 
+GPU = ("cuda", "gpu", "rocm", "hip", "metal")  # asked for, and not there yet
 TARGETS = {target.name: target for target in (CPU,)}
 
 
 def find_target(name: str) -> Target:
     if name not in TARGETS:
-        raise TargetError(f"unknown target '{name}'", remedy=did_you_mean(name, TARGETS))
+        known = ", ".join(TARGETS)
+        remedy = did_you_mean(name, TARGETS) if name not in GPU else "take target 'cpu', which runs on every machine"
+        raise TargetError(f"unknown target '{name}', expected one of: {known}", remedy=remedy)
     return TARGETS[name]
