@@ -13,11 +13,16 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 LINE_SPEC = """\
+equations = [
+    "error[b] = m*x[b] + c - y[b]",
+]
+loss = "mean(error[b]**2, b)"
+
+[model]
 name = "line"
-loss = "loss"
 
 [axes]
-b = "n_batch"
+b = "batch"
 
 [inputs]
 x = "b"
@@ -27,14 +32,8 @@ y = "b"
 m = ""
 c = ""
 
-[[equations]]
-equation = "error[b] = m*x[b] + c - y[b]"
-
-[[equations]]
-equation = "loss = sum(error[b]**2, b)/n_batch"
-
 [optimizer]
-name = "sgd"
+type = "SGD"
 """
 
 
