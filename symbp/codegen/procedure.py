@@ -163,11 +163,18 @@ class Writer:
 
     def track(self, node: Track) -> str:
         self.code.functions["maximum"] = None
-        best = self.code.read(node.best)
+        best = self.best(node)
         return f"{best} = maximum({best}, {self.value(node)})"
 
     def index_value(self, node: SetIndex) -> str:
         return self.code.affine(node.value)
+
+    def best(self, node: Track) -> str:
+        return self.code.read(node.best)
+
+    def place(self, node: Track) -> str:
+        assert node.position is not None
+        return self.code.read(node.position)
 
     def position(self, node: Track) -> str:
         assert node.at is not None

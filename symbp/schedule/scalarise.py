@@ -118,5 +118,7 @@ def _rename_local(node: Node, old: Read, new: Read) -> Node:
     if isinstance(node, Store):
         return Store(new if node.target == old else node.target, body(node.value), node.update)
     if isinstance(node, Track):
-        return replace(node, best=new if node.best == old else node.best, value=body(node.value))
+        best, position = (new if local == old else local for local in (node.best, node.position))
+        assert best is not None
+        return replace(node, best=best, value=body(node.value), position=position)
     return node
