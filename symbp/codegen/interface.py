@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from symbp.codegen.layout import call, joined_names, parts, signature
 from symbp.codegen.printer import CodePrinter, Names
 from symbp.codegen.procedure import ProcedureText
-from symbp.errors import ShapeError
+from symbp.errors import ShapeError, SpecError
 from symbp.ir.affine import Affine, Size
 from symbp.ir.plan import Memory, ParameterSlot, Plan
 from symbp.ir.program import DType, Tensor
@@ -24,6 +24,19 @@ _RANGES = {
     "epsilon": "above=0.0",
     "weight_decay": "least=0.0",
 }
+
+
+#: What the functions of a package call their own arguments and variables: an input cannot be called so.
+_OWN_NAMES = """
+backward batch count epochs explain first flat forward last loss losses numbers order places positions progress
+row rows s sample samples scratch seed shuffle sizes start steps update validate validation value
+batch_size first_not_finite fit_epochs load_checkpoint save_checkpoint
+loss_and_grad_into predict_into train_step_into train_steps_into
+Any Array ArrayLike Callable Door Initializer Input Layout Linear Optimizer OptimizerState Parameter Parameters
+PathLike Requirement Sequence Setting TrainingLog
+DTYPE EQUATIONS INPUTS OPTIMIZER PARAMETERS REQUIREMENTS SPEC_HASH
+"""
+_RESERVED = {"input": frozenset(_OWN_NAMES.split()), "output": frozenset(("flat", "sizes", "DTYPE"))}
 
 
 @dataclass(frozen=True)
@@ -73,7 +86,17 @@ def parameter_text(slot: ParameterSlot) -> str:
     return call("Parameter", [f'"{slot.name}"', shape, made], indent=8).replace("\n", "\n        ")
 
 
+def check_own_name(tensor: Tensor, what: str) -> None:
+    """Refuse an input or output whose name the functions of the package need. Raises SpecError."""
+    name = tensor.name
+    if name in _RESERVED[what] or name.startswith("_") or (what == "input" and name.endswith("_batch")):
+        raise SpecError(
+            f"{what} name '{name}' is a name that generated code uses for itself", remedy=f"try '{name.strip('_')}_'"
+        )
+
+
 def input_text(tensor: Tensor) -> InputText:
+    check_own_name(tensor, "input")
     extents = [_extent(e) for e in tensor.shape]
     shown = parts([str(e) for e in tensor.shape]).replace("'", "") if tensor.shape else "a number"
     arguments = [f'"{tensor.name}"', parts(extents)]
@@ -156,6 +179,8 @@ def predict_context(plan: Plan, text: ProcedureText) -> dict[str, object]:
     lines = scratch_lines(plan, "predict")
     shapes = []
     for tensor in plan.outputs:
+        if tensor.name != plan.loss:
+            check_own_name(tensor, "output")
         extents = [_size_code(e) for e in tensor.shape] or ["1"]
         dtype = "np.int64" if tensor.dtype is DType.INT else "DTYPE"
         lines.append(f"{tensor.name} = np.empty({parts(extents)}, {dtype})")

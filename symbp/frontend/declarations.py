@@ -36,6 +36,7 @@ class TensorDeclaration:
     below: Affine | None = None
     initializer: Initializer | None = None
     default: float | None = None
+    finite: bool = True
     place: str = ""
     layer: str = ""
 

@@ -71,9 +71,18 @@ class Model:
             return axis
 
     def input(
-        self, name: str, *axes: Axis, dtype: str = "float", below: Any = None, place: str | None = None
+        self,
+        name: str,
+        *axes: Axis,
+        dtype: str = "float",
+        below: Any = None,
+        finite: bool = True,
+        place: str | None = None,
     ) -> TensorHandle:
-        """An array given at run time. ``dtype="int"`` with ``below=k``: whole numbers in [0, k), such as labels."""
+        """An array given at run time. ``dtype="int"`` with ``below=k``: whole numbers in [0, k), such as labels.
+
+        NaN and infinity in it are refused; with ``finite=False`` they pass, and the equations say what becomes of them.
+        """
         with self._at(place):
             if dtype not in ("float", "int"):
                 raise SpecError(
@@ -83,7 +92,7 @@ class Model:
             if below is not None and dtype != "int":
                 raise SpecError(f"input '{name}' has below= but is not of integers", remedy="add dtype='int'")
             bound = None if below is None else self._extent(below, name)[1]
-            return self._declare(name, axes, Role.INPUT, "input", dtype=DType(dtype), below=bound)
+            return self._declare(name, axes, Role.INPUT, "input", dtype=DType(dtype), below=bound, finite=bool(finite))
 
     def parameter(
         self, name: str, *axes: Axis, init: str | float | Initializer | None = None, place: str | None = None
@@ -318,6 +327,10 @@ class Model:
     def _extent(self, extent: Any, name: str) -> tuple[sp.Expr, Affine]:
         """An extent as users write it, as an expression and in the arithmetic of the IR."""
         if isinstance(extent, str):
+            if not extent.isidentifier():
+                raise ShapeError(
+                    f"axis '{name}' has extent {extent!r}, expected the name of a run-time size such as 'batch'"
+                )
             size = Extent(check_name(f"n_{extent}", "size"))
             if size.name in self._tensors or size.name in self._axes:
                 raise SpecError(f"size name '{size.name}' is taken by a tensor or an axis", remedy="rename one of them")

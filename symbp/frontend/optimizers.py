@@ -77,10 +77,12 @@ class Optimizer:
     def __post_init__(self) -> None:
         for setting in fields(self):
             value = getattr(self, setting.name)
-            if isinstance(value, bool):
-                continue
             kind = type(self).__name__
-            if not isinstance(value, int | float) or not math.isfinite(value):
+            if isinstance(setting.default, bool):
+                if not isinstance(value, bool):
+                    raise SpecError(f"{kind} has {setting.name} = {value!r}, expected True or False")
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
                 raise SpecError(f"{kind} has {setting.name} = {value!r}, expected a finite number")
             if setting.name in ("learning_rate", "epsilon") and not value > 0:
                 raise SpecError(f"{kind} has {setting.name} = {value!r}, expected a number above 0")

@@ -154,13 +154,14 @@ def _read_inputs(table: Table, model: Model) -> None:
             model.input(name, *_axes(table, model, name), place=place)
             continue
         entry = table.table(name, f"input '{name}'")
-        entry.check_keys(("axes", "dtype", "below"))
+        entry.check_keys(("axes", "dtype", "below", "finite"))
         _check_free(table, model, name)
         below: Any = entry.get("below", int, str) if "below" in entry else None
         if isinstance(below, str):
             below = _extent(model, below.strip(), entry, "below")
         dtype = entry.text("dtype", "float")
-        model.input(name, *_axes(entry, model, "axes"), dtype=dtype, below=below, place=place)
+        finite = entry.get("finite", bool) if "finite" in entry else True
+        model.input(name, *_axes(entry, model, "axes"), dtype=dtype, below=below, finite=finite, place=place)
 
 
 def _read_parameters(table: Table, model: Model) -> None:

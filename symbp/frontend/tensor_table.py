@@ -39,6 +39,7 @@ class TensorTable:
             tensor.below,
             tensor.initializer,
             default=tensor.default,
+            finite=tensor.finite,
         )
 
     def record_written(self, definition: Definition) -> None:

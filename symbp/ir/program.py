@@ -57,6 +57,7 @@ class Tensor:
     initializer: Initializer | None = None
     primal: str = ""
     default: float | None = None  # of a hyper-parameter
+    finite: bool = True  # an input in which NaN and infinity are refused
 
     @property
     def rank(self) -> int:
@@ -150,7 +151,7 @@ class Program:
         return fresh_name(hint, self._by_name)
 
     def keep_live(self, names: Iterable[str]) -> Program:
-        """Drop every statement and every intermediate tensor that `names` do not depend on, outputs and loss as well."""
+        """Drop every statement and intermediate tensor that `names` do not depend on, outputs and loss as well."""
         live = dict.fromkeys(names)
         pending = list(live)
         while pending:
