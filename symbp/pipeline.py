@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -39,28 +40,42 @@ class Compilation:
     plan: Plan
 
 
+#: Program ──▶ Program. What is done to the equations before they are differentiated, in this order:
+PRIMAL_PASSES: tuple[Callable[[Program], Program], ...] = (
+    expand_derivatives,  # u_x, u_xx: derivatives inside the model become equations like any other
+    stabilise,  # log-softmax, softplus: on the primal, so that the adjoint is stable for free
+    name_calls,  # every nonlinear call has a name and reads plain elements: the deltas of the textbooks
+)
+
+
 def prepare(program: Program) -> Program:
-    """The primal equations as they are differentiated: derivatives expanded, stable forms, calls named."""
-    program = verify(program, "the front end")  #                     Program
-    program = verify(expand_derivatives(program), "expand_derivatives")  #  ──▶ Program  (u_x, u_xx: forward mode)
-    program = verify(stabilise(program), "stabilise")  #              ──▶ Program  (log-softmax, softplus, ..)
-    return verify(name_calls(program), "name_calls")  #               ──▶ Program  (the deltas of the textbooks)
+    """The primal equations as they are differentiated; verified before and after every pass."""
+    verify(program, "the front end")
+    for transform in PRIMAL_PASSES:
+        program = verify(transform(program), transform.__name__)
+    return program
 
 
 def derive_model(model: Model | Program) -> Derivation:
-    """The equations of the loss and of its derivative with respect to every parameter, in textbook form."""
+    """The equations of the loss and of its derivative with respect to every parameter, in textbook form.
+
+    Model ──▶ Program ──prepare──▶ Program ──differentiate──▶ Derivation ──simplify──▶ Derivation
+    """
     program = model.program() if isinstance(model, Model) else model
     if not program.loss:
         raise SpecError(f"model '{program.name}' has no loss to differentiate", remedy="declare one: model.loss(...)")
-    derivation = differentiate(prepare(program))  #                   Program ──▶ Derivation  (the one rule)
+    derivation = differentiate(prepare(program))
     verify(derivation.program, "differentiate")
-    derivation = simplify(derivation)  #                              Derivation ──▶ Derivation
+    derivation = simplify(derivation)
     verify(derivation.program, "simplify")
     return derivation
 
 
 def compile_to_plan(model: Model) -> Compilation:
-    """Derive and schedule a model; nothing is written."""
+    """Derive and schedule a model; nothing is written.
+
+    Model ──▶ Program ──derive_model──▶ Derivation ──make_plan──▶ Plan
+    """
     program = model.program()
     derivation = derive_model(program) if program.loss else None
     predict = None
@@ -68,12 +83,12 @@ def compile_to_plan(model: Model) -> Compilation:
         wanted = replace(program.keep_live(program.outputs), loss="")
         predict = verify(simplify_primal(prepare(wanted)), "simplify_primal")
     update = model.update() if derivation is not None else None
-    plan = make_plan(derivation, predict, update)  #                  Derivation ──▶ Plan
+    plan = make_plan(derivation, predict, update)
     return Compilation(program, derivation, predict, update, plan)
 
 
 def emit_model(model: Model, *, target: str = "cpu", dtype: str = "float32", standalone: bool = True) -> dict[str, str]:
-    """The files of the package, path to text.
+    """The files of the package, path to text: Model ──compile_to_plan──▶ Plan ──emit──▶ files.
 
     With ``standalone=False`` it uses the installed symbp's runtime, whose machine code all such packages share.
     """
@@ -82,7 +97,7 @@ def emit_model(model: Model, *, target: str = "cpu", dtype: str = "float32", sta
     chosen = find_target(target)
     made = compile_to_plan(model)
     equations = explain_text(made.derivation, made.update) if made.derivation else program_text(made.program)
-    return emit(  #                                                   Plan ──▶ files
+    return emit(
         made.plan,
         chosen,
         dtype=dtype,
