@@ -13,7 +13,6 @@ import pytest
 
 from symbp.cli import main
 from symbp.cli.data import load_samples, split_samples, standardise
-from symbp.demo import digits
 from symbp.errors import DataError, FileError, SymbpError
 from symbp.ir import Affine, DType, Role, Size, Tensor
 from symbp.pipeline import load_generated
@@ -218,7 +217,9 @@ def test_compile_refuses_what_is_not_ours(run: Any, line: Path, tmp_path: Path) 
     assert "was not written by symbp" in ran.err
     assert (tmp_path / "out" / "line" / "mine.txt").read_text(encoding="utf-8") == "keep"
     ran = run("compile", line, "-o", tmp_path, "--target", "cpp")
-    assert (ran.status, ran.err) == (2, "error: unknown target 'cpp'; did you mean 'cpu'?\n")
+    assert ran.status == 2
+    assert ran.err.startswith("error: unknown target 'cpp'")
+    assert "did you mean 'cpu'?" in ran.err
 
 
 def test_check_agrees_and_says_so(run: Any, line: Path) -> None:
@@ -386,12 +387,6 @@ def test_samples_are_split_once_each() -> None:
 
 
 # The demo
-
-
-def test_the_example_is_the_demo() -> None:
-    """One spec, which is shipped in the package and shown in examples/."""
-    example = Path(__file__).parents[1] / "examples" / "digits.py"
-    assert example.read_text(encoding="utf-8") == Path(digits.__file__).read_text(encoding="utf-8")
 
 
 @pytest.mark.slow

@@ -31,7 +31,7 @@ def check_model(model: Model, dtype: str, seed: int, net: ModuleType | None = No
     """Check the equations of a model and its module, which is compiled for the purpose where it is not given."""
     derivation = derive_model(model)
     with tempfile.TemporaryDirectory(prefix="symbp-check-") as folder:
-        module = net or load_generated(compile_model(model, Path(folder), dtype=dtype))
+        module = net or load_generated(compile_model(model, Path(folder), dtype=dtype, standalone=False))
         return check_gradients(derivation, {dtype: lambda feed: module_gradients(module, feed)}, seed=seed)
 
 

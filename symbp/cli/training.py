@@ -79,7 +79,7 @@ def prepare_samples(program: Program, source: str, settings: Settings) -> tuple[
 
 def compiled(model: Model, dtype: str) -> ModuleType:
     """The model's package, kept in the user's cache: the second run of a spec finds its machine code there."""
-    files = emit_model(model, dtype=dtype)
+    files = emit_model(model, dtype=dtype, standalone=False)
     key = hashlib.sha256("\0".join(part for name in sorted(files) for part in (name, files[name])).encode())
     package = _cache_folder() / key.hexdigest()[:16] / model.name
     if not (package / MARK).is_file():
