@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.numeric.harness import Case, check_equations, check_module
-from tests.numeric.recurrent_models import CASES
+from tests.numeric.recurrent_models import CASES, VARIANTS
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", [*CASES, *VARIANTS], ids=str)
 def test_equations(case: Case) -> None:
     check_equations(case)
 
