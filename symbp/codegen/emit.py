@@ -135,10 +135,15 @@ def _kernel_calls(plan: Plan, texts: dict[str, ProcedureText], fit: dict[str, An
     calls["batched"] = batched
     if batched:
         calls["train_steps_header"] = signature("train_steps_into", train_steps_arguments(step, batched))
-        inner = [f"{a}_batch[:rows]" if a in batched else a for a in step]
         calls["gathers"] = [_gather(plan.tensors[name]) for name in batched]
-        calls["inner_step"] = call("train_step_into", inner, indent=8, lead="losses[s] = ")
+        calls["rows_forward"] = call("forward", _of_rows(forward, batched), indent=8, lead="losses[s] = ")
+        calls["rows_backward"] = call("backward", _of_rows(backward, batched), indent=8)
+        calls["rows_update"] = call("update", texts["update"].arguments, indent=8)
     return calls
+
+
+def _of_rows(arguments: tuple[str, ...], batched: list[str]) -> list[str]:
+    return [f"{a}_rows" if a in batched else a for a in arguments]
 
 
 def _gather(tensor: Tensor) -> str:
