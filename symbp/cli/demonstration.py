@@ -126,10 +126,10 @@ def _gallery(test: Samples, predicted: Any, count: int) -> Text:
 def _what_next(out: Console, package: Path, page: Path, copy: Path) -> None:
     _heading(out, "What next")
     rows = [
-        (f"open {page}", "the whole derivation, to read and print"),
-        (f"less {package}/kernels.py", "every loop below its equation"),
-        (f"edit {copy}, then: symbp derive {copy}", "a model of your own"),
-        (f"symbp train {copy} --data sklearn:digits", "train it; --data FILE.csv for your own data"),
+        (f"open {page}", "read it, print it"),
+        (f"less {package}/kernels.py", "loops under equations"),
+        (f"symbp derive {copy}", "once you have edited it"),
+        (f"symbp train {copy} --data sklearn:digits", "or --data YOURS.csv"),
         ("symbp --help", "all commands"),
     ]
     out.print(show.table(["", ""], [(Text(a, style="cyan"), Text(b)) for a, b in rows]))
