@@ -118,7 +118,7 @@ def _ready(program: Program) -> Program:
 
 def _plan_predict(program: Program, parameters: Sequence[ParameterSlot]) -> tuple[Procedure, dict[Memory, Affine]]:
     program = _ready(program)
-    nests = fuse_nests(_lower_steps(order(program), program))
+    nests = fuse_nests(_lower_steps(order(program), program, program.outputs))
     inner = [t.name for t in program.tensors if not t.is_given and t.name not in program.outputs]
     nests, gone = scalarise(nests, inner)
     scalars = {n for n in inner if not program.tensor(n).shape} | set(gone)
@@ -141,12 +141,13 @@ def _plan_training(
     program = _ready(derivation.program)
     ahead = {s.tensor for s in program.keep_live([program.loss]).statements}
     steps = order(program)
-    nests_of = [
-        fuse_nests(_lower_steps([s for s in steps if (s.tensors[0] in ahead) == is_forward], program))
-        for is_forward in (True, False)
-    ]
     adjoints = dict(derivation.gradients)
     gradient_names = {adjoints[p.name] for p in parameters if p.name in adjoints}
+    wanted = (program.loss, *adjoints.values())
+    nests_of = [
+        fuse_nests(_lower_steps([s for s in steps if (s.tensors[0] in ahead) == is_forward], program, wanted))
+        for is_forward in (True, False)
+    ]
     inner = [t.name for t in program.tensors if not t.is_given and t.name not in gradient_names]
     shared = _names(nests_of[0]) & _names(nests_of[1])
     forward, gone_1 = scalarise(nests_of[0], [n for n in inner if n not in shared and n != program.loss])
@@ -165,7 +166,7 @@ def _plan_training(
 
 def _plan_update(program: Program) -> Procedure:
     """The optimizer's step, in place: ``w_next`` is stored to ``w`` when nothing reads ``w`` any more."""
-    nests = list(_lower_steps(order(program), program))
+    nests = list(_lower_steps(order(program), program, [t.name for t in program.tensors]))
     commits = []
     for tensor in program.tensors:
         if tensor.is_given and program.has(tensor.name + NEXT):
@@ -216,9 +217,12 @@ def _names(nests: Iterable[Nest]) -> set[str]:
 # ----------------------------------------------------------------------------------------------------- steps to nests
 
 
-def _lower_steps(steps: Iterable[Step], program: Program) -> tuple[Nest, ...]:
-    """Lower every statement; the first nest that writes a tensor fills it if its writes leave gaps."""
-    steps = tuple(steps)
+def _lower_steps(steps: Iterable[Step], program: Program, wanted: Iterable[str]) -> tuple[Nest, ...]:
+    """Lower every statement; the first nest that writes a tensor fills it if its writes leave gaps.
+
+    Whoever asked for the tensors `wanted` sees all of them; of the others, gaps that nothing reads may stay.
+    """
+    steps, seen = tuple(steps), frozenset(wanted)
     writes: dict[str, list[Statement]] = {}
     for step in steps:
         for statement in step.statements:
@@ -226,7 +230,8 @@ def _lower_steps(steps: Iterable[Step], program: Program) -> tuple[Nest, ...]:
     may_set: dict[int, bool] = {}
     to_fill: dict[str, None] = {}
     for name, statements in writes.items():
-        sets, fill = plan_writes(statements, program.tensor(name), program.readers(name))
+        readers = None if name in seen else program.readers(name)
+        sets, fill = plan_writes(statements, program.tensor(name), readers)
         may_set |= {id(s): value for s, value in zip(statements, sets, strict=True)}
         if fill:
             to_fill[name] = None

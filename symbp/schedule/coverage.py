@@ -18,9 +18,12 @@ from symbp.schedule.lower import free_guards, needs_zero
 
 
 def plan_writes(
-    statements: Sequence[Statement], tensor: Tensor, readers: Sequence[Statement]
+    statements: Sequence[Statement], tensor: Tensor, readers: Sequence[Statement] | None
 ) -> tuple[tuple[bool, ...], bool]:
-    """For the statements of one tensor, in the order they run: may each set its elements, and is a fill needed?"""
+    """For the statements of one tensor, in the order they run: may each set its elements, and is a fill needed?
+
+    `readers` is None for a tensor that the caller sees, whose gaps must be 0 whatever the program reads.
+    """
     sets: list[bool] = []
     for k, statement in enumerate(statements):
         first = all(are_disjoint(statement, earlier) for earlier in statements[:k])
@@ -28,7 +31,8 @@ def plan_writes(
     setting = [s for s, may_set in zip(statements, sets, strict=True) if may_set]
     if _covered(setting, tensor):
         return tuple(sets), False
-    if len(statements) == 1 and not statements[0].accumulate and _gaps_are_unread(statements[0], readers):
+    is_set_once = len(statements) == 1 and not statements[0].accumulate
+    if is_set_once and readers is not None and _gaps_are_unread(statements[0], readers):
         return (True,), False
     return tuple(not s.accumulate for s in statements), True
 
