@@ -1,5 +1,8 @@
 """symbp compiles models written as equations into their derivatives and into readable Numba modules."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from sympy import Eq, Ne
 
 from symbp.errors import (
@@ -78,8 +81,20 @@ from symbp.frontend.losses import bce, bce_with_logits, mae, mse, rms, softmax_c
 from symbp.frontend.model import Model
 from symbp.frontend.optimizers import SGD, AdaGrad, Adam, AdamW, Momentum, Optimizer, RMSProp
 from symbp.ir import Initializer
-from symbp.pipeline import compile_model, derive_model, emit_model, load_generated
 from symbp.version import __version__
+
+if TYPE_CHECKING:
+    from symbp.pipeline import compile_model, derive_model, emit_model, load_generated
+
+#: Declaring a model needs none of the stages behind it; they are imported when one of these is first used.
+_OF_THE_PIPELINE = ("compile_model", "derive_model", "emit_model", "load_generated")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _OF_THE_PIPELINE:
+        return getattr(import_module("symbp.pipeline"), name)
+    raise AttributeError(f"module 'symbp' has no attribute '{name}'")
+
 
 __all__ = [
     "GRU",
