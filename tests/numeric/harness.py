@@ -208,14 +208,18 @@ def generated(case: Case, dtype: str) -> ModuleType:
 
 
 def compiled(model: Model, name: str, dtype: str) -> ModuleType:
-    """The module of a model, imported; written only where its text changed, so that Numba finds its machine code.
+    """The module of a model, imported."""
+    return imported(emit_model(model, dtype=dtype, standalone=False), f"{dtype}/{name}", model.name)
+
+
+def imported(files: dict[str, str], where: str, name: str) -> ModuleType:
+    """The package of these files, imported; written only where its text changed, so that Numba finds its machine code.
 
     All packages use the installed runtime, whose machine code they share. Its own hash is part of the folder, since
     Numba does not see that a kernel contains code of other files.
     """
     runtime = jit.source_hash(Path(jit.__file__).parent)[:12]
-    folder = Path(os.environ["NUMBA_CACHE_DIR"]) / "packages" / runtime / dtype / name.replace(" ", "_") / model.name
-    files = emit_model(model, dtype=dtype, standalone=False)
+    folder = Path(os.environ["NUMBA_CACHE_DIR"]) / "packages" / runtime / where.replace(" ", "_") / name
     if not _holds(folder, files):
         write_package(files, folder)
     return load_generated(folder)
