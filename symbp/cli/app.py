@@ -13,7 +13,7 @@ import typer
 from symbp.cli import checking, demonstration, show, training, writing
 from symbp.errors import SpecError, SymbpError, did_you_mean
 from symbp.frontend.spec_file import load_model
-from symbp.pipeline import compile_model, derive_model, load_generated
+from symbp.pipeline import DTYPES, compile_model, derive_model, load_generated
 from symbp.version import __version__
 
 
@@ -107,14 +107,23 @@ def derive(
 
 
 @app.command()
-def check(spec: Spec, dtype: DtypeOption = Dtype.float32, seed: Seed = 0, as_json: Json = False) -> None:
+def check(
+    spec: Spec,
+    dtype: Annotated[
+        Dtype | None,
+        typer.Option("--dtype", help="Compile the module in this type only. Default: in both.", show_default=False),
+    ] = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
     """Check every gradient, by methods that know nothing of derivatives.
 
     The derived equations are compared with differences and, where the model is smooth, a complex step; the compiled \
-module is compared with the equations. Exit status 1 if one of them disagrees.
+module, in float64 and in float32, is compared with the equations. Exit status 1 if one of them disagrees.
     """
     model = load_model(spec)
-    if not checking.report_check(model, dtype.value, seed, as_json):
+    dtypes = (dtype.value,) if dtype is not None else DTYPES[::-1]
+    if not checking.report_check(model, dtypes, seed, as_json):
         raise typer.Exit(1)
 
 

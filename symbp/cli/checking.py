@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -27,17 +28,25 @@ def module_gradients(net: ModuleType, feed: Mapping[str, Any]) -> tuple[Any, Map
     return value, gradients
 
 
-def check_model(model: Model, dtype: str, seed: int, net: ModuleType | None = None) -> GradientReport:
-    """Check the equations of a model and its module, which is compiled for the purpose where it is not given."""
+def check_module(model: Model, dtype: str, seed: int, net: ModuleType) -> GradientReport:
+    """Check the equations of a model and a module that was compiled from it."""
+    return check_gradients(derive_model(model), {dtype: partial(module_gradients, net)}, seed=seed)
+
+
+def check_model(model: Model, dtypes: Sequence[str], seed: int) -> GradientReport:
+    """Check the equations of a model and its modules, one for each dtype, which are compiled for the purpose."""
     derivation = derive_model(model)
     with tempfile.TemporaryDirectory(prefix="symbp-check-") as folder:
-        module = net or load_generated(compile_model(model, Path(folder), dtype=dtype, standalone=False))
-        return check_gradients(derivation, {dtype: lambda feed: module_gradients(module, feed)}, seed=seed)
+        modules = {
+            dtype: load_generated(compile_model(model, Path(folder) / dtype, dtype=dtype, standalone=False))
+            for dtype in dtypes
+        }
+        return check_gradients(derivation, {d: partial(module_gradients, n) for d, n in modules.items()}, seed=seed)
 
 
-def report_check(model: Model, dtype: str, seed: int, as_json: bool) -> bool:
+def report_check(model: Model, dtypes: Sequence[str], seed: int, as_json: bool) -> bool:
     """Print the report; True if every gradient passed."""
-    report = check_model(model, dtype, seed)
+    report = check_model(model, dtypes, seed)
     if as_json:
         show.print_json(
             {

@@ -53,7 +53,7 @@ def run(folder: Path, seed: int, as_json: bool) -> None:
 
     _heading(out, "4  Is the gradient right?")
     with out.status("compiling the kernels to machine code (once) and checking them"):
-        report = checking.check_model(model, "float32", seed, net)
+        report = checking.check_module(model, "float32", seed, net)
     if not as_json:
         checking.print_check(report)
 
