@@ -49,11 +49,17 @@ def source_hash(folder: Path) -> str:
     return digest.hexdigest()
 
 
-@cache
+_told: set[Path] = set()
+
+
 def _warn_uncached(folder: Path, reason: str) -> None:
-    """Say it once for a folder, however many kernels it holds."""
+    """Say it once for a package, however many kernels it holds and whatever is said of each."""
+    package = folder.parent if folder.name == "_runtime" else folder
+    if package in _told:
+        return
+    _told.add(package)
     warnings.warn(
-        f"compiled kernels of {folder} cannot be cached: {reason}; they are compiled again in every process "
+        f"compiled kernels of {package} cannot be cached: {reason}; they are compiled again in every process "
         "(a writable folder in the environment variable NUMBA_CACHE_DIR mends that)",
         UncachedWarning,
         stacklevel=4,

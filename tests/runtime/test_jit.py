@@ -65,10 +65,10 @@ def test_a_damaged_cache_is_passed_over_and_mended(tmp_path: Path, contents: byt
 
 def test_no_folder_to_cache_in_warns_once_and_works(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_locator(self: FunctionCache, function: object) -> None:
-        raise RuntimeError("no locator available")
+        raise RuntimeError(f"cannot cache function {function}: no locator available")
 
     monkeypatch.setattr(FunctionCache, "__init__", no_locator)
-    jit._warn_uncached.cache_clear()
+    jit._told.clear()
 
     def first(x: float) -> float:
         return x + 1.0
@@ -87,7 +87,7 @@ def test_a_full_disk_while_caching_warns_and_works(monkeypatch: pytest.MonkeyPat
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(FunctionCache, "save_overload", full)
-    jit._warn_uncached.cache_clear()
+    jit._told.clear()
 
     @kernel
     def twice(x: float) -> float:
