@@ -149,20 +149,25 @@ def _by_layer(program: Program, shown: Sequence[Formula]) -> tuple[Section, ...]
             runs.append((layer, []))
         runs[-1][1].append(formula)
     layered = any(layer for layer, _ in runs)
-    return tuple(_section(program, layer or (_untitled(program, g) if layered else ""), g) for layer, g in runs)
+    scans = _scans(program)
+    return tuple(_section(layer or (_untitled(program, g) if layered else ""), g, scans) for layer, g in runs)
 
 
 def _untitled(program: Program, group: list[Formula]) -> str:
     return "loss" if any(f.left.tensor == program.loss for f in group) else "model"
 
 
-def _section(program: Program, title: str, shown: list[Formula]) -> Section:
+def _scans(program: Program) -> tuple[Scan, ...]:
+    return tuple(step for step in order(program) if isinstance(step, Scan))
+
+
+def _section(title: str, shown: list[Formula], scans: Sequence[Scan]) -> Section:
     tensors = {f.left.tensor for f in shown}
     steps = []
-    for step in order(program):
-        if isinstance(step, Scan) and not tensors.isdisjoint(step.tensors):
-            ends = (step.start, step.stop - 1) if step.direction > 0 else (step.stop - 1, step.start)
-            steps.append(Span(IndexName(step.index.name), affine_node(ends[0]), affine_node(ends[1])))
+    for scan in scans:
+        if not tensors.isdisjoint(scan.tensors):
+            ends = (scan.start, scan.stop - 1) if scan.direction > 0 else (scan.stop - 1, scan.start)
+            steps.append(Span(IndexName(scan.index.name), affine_node(ends[0]), affine_node(ends[1])))
     return Section(title, tuple(shown), tuple(steps))
 
 
@@ -194,7 +199,8 @@ def _backward(derivation: Derivation) -> list[Chapter]:
     rest = formulas(program, [s for s in ordered if s.tensor not in told], written_out)
     if rest:
         sections.append(([], rest))
-    built = tuple(_section(program, _title(names, program), shown) for names, shown in sections)
+    scans = _scans(program)
+    built = tuple(_section(_title(names, program), shown, scans) for names, shown in sections)
     return [Chapter("backward", "Backward pass", built)]
 
 
