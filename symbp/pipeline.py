@@ -71,7 +71,7 @@ def derive_model(model: Model | Program) -> Derivation:
     return derivation
 
 
-def compile_to_plan(model: Model) -> Compilation:
+def compile_to_plan(model: Model, *, exact: bool = False) -> Compilation:
     """Derive and schedule a model; nothing is written.
 
     Model ──▶ Program ──derive_model──▶ Derivation ──make_plan──▶ Plan
@@ -83,19 +83,22 @@ def compile_to_plan(model: Model) -> Compilation:
         wanted = replace(program.keep_live(program.outputs), loss="")
         predict = verify(simplify_primal(prepare(wanted)), "simplify_primal")
     update = model.update() if derivation is not None else None
-    plan = make_plan(derivation, predict, update)
+    plan = make_plan(derivation, predict, update, exact=exact)
     return Compilation(program, derivation, predict, update, plan)
 
 
-def emit_model(model: Model, *, target: str = "cpu", dtype: str = "float32", standalone: bool = True) -> dict[str, str]:
+def emit_model(
+    model: Model, *, target: str = "cpu", dtype: str = "float32", standalone: bool = True, exact: bool = False
+) -> dict[str, str]:
     """The files of the package, path to text: Model ──compile_to_plan──▶ Plan ──emit──▶ files.
 
-    With ``standalone=False`` it uses the installed symbp's runtime, whose machine code all such packages share.
+    With ``standalone=False`` it uses the installed symbp's runtime, whose machine code all such packages share. With
+    ``exact=True`` derivatives of sigmoid and tanh keep their digits where these saturate (see `schedule.exact`).
     """
     if dtype not in DTYPES:
         raise TargetError(f"unknown dtype '{dtype}'", remedy=did_you_mean(dtype, DTYPES))
     chosen = find_target(target)
-    made = compile_to_plan(model)
+    made = compile_to_plan(model, exact=exact)
     equations = explain_text(made.derivation, made.update) if made.derivation else program_text(made.program)
     return emit(
         made.plan,
@@ -114,13 +117,14 @@ def compile_model(
     target: str = "cpu",
     dtype: str = "float32",
     standalone: bool = True,
+    exact: bool = False,
 ) -> Path:
     """Write the package of `model` to `directory`/<model name> and return its path.
 
     The package replaces an older one at once; a folder that symbp did not write is never touched.
     Raises SpecError, ShapeError or DerivativeError for the model, TargetError for the target, FileError for the folder.
     """
-    files = emit_model(model, target=target, dtype=dtype, standalone=standalone)
+    files = emit_model(model, target=target, dtype=dtype, standalone=standalone, exact=exact)
     return write_package(files, Path(directory) / model.name)
 
 

@@ -37,6 +37,15 @@ def _step(x: Array) -> Array:
     return np.asarray(np.where(x.real > 0, 1, 0)).astype(x.dtype)
 
 
+def _dsigmoid(x: Array) -> Array:
+    e = np.exp(np.where(x.real >= 0, -x, x))
+    return np.asarray(e / (1 + e) ** 2)
+
+
+def _sech2(x: Array) -> Array:
+    return np.asarray(4 * _dsigmoid(2 * x))
+
+
 def _absolute(x: Array) -> Array:
     return np.asarray(np.where(x.real >= 0, x, -x))
 
@@ -84,6 +93,8 @@ def _real_erf(function: Callable[[float], float]) -> Callable[[Array], Array]:
 CALLABLES: dict[Any, Callable[..., Array]] = {
     functions.sigmoid: _sigmoid,
     functions.tanh: np.tanh,
+    functions.dsigmoid: _dsigmoid,
+    functions.sech2: _sech2,
     functions.relu: _relu,
     functions.step: _step,
     functions.softplus: _softplus,

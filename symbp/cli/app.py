@@ -64,6 +64,10 @@ def compile_command(
     ] = Path(),
     target: Annotated[str, typer.Option("--target", help="What to compile for.")] = "cpu",
     dtype: DtypeOption = Dtype.float32,
+    exact: Annotated[
+        bool,
+        typer.Option("--exact", help="Derivatives of sigmoid and tanh keep their digits where these saturate; slower."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Write a model's kernels as a package of readable Python.
@@ -74,7 +78,7 @@ write out/digits. A folder that symbp did not write is never touched.
     began = time.perf_counter()
     model = load_model(spec)
     folder = output.parent if output.name == model.name else output
-    package = compile_model(model, folder, target=target, dtype=dtype.value)
+    package = compile_model(model, folder, target=target, dtype=dtype.value, exact=exact)
     writing.report_package(package, model, dtype.value, time.perf_counter() - began, as_json)
 
 

@@ -28,7 +28,7 @@ from symbp.ir.functions import (
 RUNTIME_FUNCTIONS = frozenset(
     {
         "sigmoid", "tanh", "relu", "step", "softplus", "log1p", "expm1", "sqrt", "safe_div", "sign", "maximum",
-        "minimum", "floor", "exp", "log", "sin", "cos", "erf", "erfc",
+        "minimum", "floor", "dsigmoid", "sech2", "exp", "log", "sin", "cos", "erf", "erfc",
     }
 )  # fmt: skip
 

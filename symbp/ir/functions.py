@@ -40,6 +40,24 @@ class tanh(ScalarFunction):
         return 1 - self**2
 
 
+class dsigmoid(ScalarFunction):
+    """``sigmoid'(x) = s*(1 - s)``, computed so that no digit is lost where s is near 1."""
+
+    nargs = 1
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        return self * (1 - 2 * sigmoid(self.args[0]))
+
+
+class sech2(ScalarFunction):
+    """``tanh'(x) = 1 - tanh(x)**2``, computed so that no digit is lost where tanh is near 1."""
+
+    nargs = 1
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        return -2 * self * tanh(self.args[0])
+
+
 class relu(ScalarFunction):
     """``max(x, 0)``; the derivative at 0 is 0. It is read from the output: ``step(relu(x)) = step(x)``."""
 
@@ -160,6 +178,10 @@ class stop_gradient(ScalarFunction):
     nargs = 1
 
     def fdiff(self, argindex: int = 1) -> sp.Expr:
+        return sp.S.Zero
+
+    def _eval_derivative(self, s: sp.Symbol) -> sp.Expr:
+        # By the chain rule the argument would be differentiated as well, and it may have no derivative: floor.
         return sp.S.Zero
 
 

@@ -23,6 +23,7 @@ from symbp.schedule.access import touched
 from symbp.schedule.buffers import allocate, element_count
 from symbp.schedule.classify import classify
 from symbp.schedule.coverage import plan_writes
+from symbp.schedule.exact import keep_digits
 from symbp.schedule.fuse import fuse_nests
 from symbp.schedule.inline import inline_arguments
 from symbp.schedule.lower import lower_statement
@@ -32,10 +33,13 @@ from symbp.schedule.scalarise import scalarise
 NEXT = "_next"  # an optimizer writes w_next[i]; it takes the place of w[i] at the end of the iteration
 
 
-def make_plan(derivation: Derivation | None, predict: Program | None, update: Program | None) -> Plan:
+def make_plan(
+    derivation: Derivation | None, predict: Program | None, update: Program | None, *, exact: bool = False
+) -> Plan:
     """Plan every procedure of a module: predict, forward and backward, update.
 
     `derivation` is None for a model without a loss, `predict` for one without outputs, `update` without an optimizer.
+    With `exact` the derivatives of sigmoid and tanh keep their digits where these saturate.
     """
     model = derivation.primal if derivation is not None else predict
     assert model is not None, "a model has outputs or a loss"
@@ -48,7 +52,7 @@ def make_plan(derivation: Derivation | None, predict: Program | None, update: Pr
         procedures.append(found)
         tensors |= {t.name: t for t in predict.tensors}
     if derivation is not None:
-        pair, workspaces["train"] = _plan_training(derivation, parameters)
+        pair, workspaces["train"] = _plan_training(derivation, parameters, exact)
         procedures.extend(pair)
         tensors |= {t.name: t for t in derivation.program.tensors}
     if update is not None:
@@ -136,9 +140,9 @@ def _plan_predict(program: Program, parameters: Sequence[ParameterSlot]) -> tupl
 
 
 def _plan_training(
-    derivation: Derivation, parameters: Sequence[ParameterSlot]
+    derivation: Derivation, parameters: Sequence[ParameterSlot], exact: bool
 ) -> tuple[tuple[Procedure, Procedure], dict[Memory, Affine]]:
-    program = _ready(derivation.program)
+    program = _ready(verify(keep_digits(derivation.program), "keep_digits") if exact else derivation.program)
     ahead = {s.tensor for s in program.keep_live([program.loss]).statements}
     steps = order(program)
     adjoints = dict(derivation.gradients)

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from symbp.ir.plan import Fill, Kind, Loop, Nest, Node, Note, Product
+from symbp.ir.plan import BEST, PLACE, TOTAL, Fill, Kind, Loop, Nest, Node, Note, Product
 from symbp.ir.plan_nodes import rename_index
 from symbp.ir.statement import fresh_index
 from symbp.schedule.access import conflict, loop_indices, same_iteration, touched
 
 #: Local scalars of a nest: set before they are read in every iteration, so sharing a loop does no harm.
-PRIVATE = frozenset({"total", "best", "place"})
+PRIVATE = frozenset(local.tensor for local in (TOTAL, BEST, PLACE))
 
 #: How many nests may be moved ahead to bring two others together; farther apart, nothing is left in the cache.
 FARTHEST = 4

@@ -13,12 +13,9 @@ from dataclasses import replace
 
 from symbp.ir.affine import Index, Read
 from symbp.ir.body import Body
-from symbp.ir.plan import If, Loop, Nest, Node, Note, Store, Track, Update
+from symbp.ir.plan import BEST, PLACE, TOTAL, If, Loop, Nest, Node, Note, Store, Track, Update
 from symbp.ir.statement import Guard, Holds
 from symbp.schedule.access import accesses
-
-#: Locals that lowering gives to reductions.
-ACCUMULATORS = ("total", "best", "place")
 
 
 def scalarise(nests: Sequence[Nest], candidates: Sequence[str]) -> tuple[tuple[Nest, ...], tuple[str, ...]]:
@@ -101,7 +98,7 @@ def _without_copies(nodes: tuple[Node, ...], name: str) -> tuple[Node, ...]:
         if not (isinstance(node, Store) and node.target == scalar and node.value.is_read):
             continue
         source = node.value.operands[0]
-        if not isinstance(source, Read) or source.tensor not in ACCUMULATORS or node.update is not Update.SET:
+        if not isinstance(source, Read) or source not in (TOTAL, BEST, PLACE) or node.update is not Update.SET:
             continue
         start = max(i for i, n in enumerate(nodes[:k]) if isinstance(n, Store) and n.target == source)
         renamed = tuple(_rename_local(n, source, scalar) for n in nodes[start:k])
