@@ -43,7 +43,9 @@ def test_slopes_are_within_four_ulp_in_float32(function: object, tmp_path: Path)
         params = net.init()
         params.w = POINTS
         _, gradient = net.loss_and_grad(params)
-        errors[exact] = float(np.max(ulp_error(gradient.w[normal], [e for e, n in zip(expected, normal) if n])))
+        errors[exact] = float(
+            np.max(ulp_error(gradient.w[normal], [e for e, n in zip(expected, normal, strict=True) if n]))
+        )
     assert errors[True] <= 4
     assert errors[False] > 1e4  # what the option is for
 
