@@ -10,6 +10,9 @@ from symbp.codegen.printer import RUNTIME_FUNCTIONS, CodePrinter, Names
 from symbp.ir.affine import Affine, Index, Size
 from symbp.ir.names import fresh_name
 from symbp.ir.plan import (
+    BEST,
+    PLACE,
+    TOTAL,
     Bound,
     Buffer,
     Fill,
@@ -33,7 +36,11 @@ from symbp.ir.statement import Divisible, Holds, NonNegative, Zero
 from symbp.ir.text import statement_text
 
 #: Names that every generated kernel file may use besides functions of the runtime.
-TAKEN = ("np", "math", "real", "view", "matmul", "matmul_add", "kernel", "total", "best", "place", "value")
+TAKEN = (
+    "np", "math", "real", "view", "matmul", "matmul_add", "kernel", "value",
+    "workspace", "positions", "params", "grads", "numbers", "count",
+    *sorted(RUNTIME_FUNCTIONS),
+)  # fmt: skip
 
 LONGEST_COMMENT = 64  # with its guards on the same line
 
@@ -70,9 +77,9 @@ class Writer:
         stored = {v.tensor for v in procedure.views} | set(procedure.inputs) | set(procedure.results)
         hyper = {t.name for t in plan.hyper}
         names = Names(
-            code=self._code_names(stored),
+            code=self._code_names(),
             scalars=frozenset(self._scalars(stored) | (hyper if procedure.name == "update" else set())),
-            integers=frozenset(t.name for t in tensors.values() if t.dtype is DType.INT) | {"place"},
+            integers=frozenset(t.name for t in tensors.values() if t.dtype is DType.INT) | {PLACE.tensor},
             wide=frozenset(
                 {t for t in tensors if not tensors[t].shape and t not in stored} | hyper
                 if procedure.name == "update"
@@ -81,13 +88,21 @@ class Writer:
         )
         self.code = CodePrinter(dtype, names)
 
-    def _code_names(self, stored: set[str]) -> dict[str, str]:
-        taken = {*TAKEN, *RUNTIME_FUNCTIONS}
-        return {name: fresh_name(name, taken) for name in sorted(stored) if name in taken}
+    def _code_names(self) -> dict[str, str]:
+        """What is called otherwise in the code than in the equations, so that every name there means one thing."""
+        taken = {*TAKEN, *self.plan.tensors}
+        names: dict[str, str] = {}
+        for name in sorted(self.plan.tensors):
+            if name in TAKEN:
+                names[name] = fresh_name(name, taken)
+                taken.add(names[name])
+        for local in (TOTAL, BEST, PLACE):
+            names[local.tensor] = fresh_name(local.tensor.strip("<>"), taken)
+        return names
 
     def _scalars(self, stored: set[str]) -> set[str]:
         """Everything the nests touch that is no array: locals, and scalar inputs."""
-        local = {"total", "best", "place"}
+        local = {TOTAL.tensor, BEST.tensor, PLACE.tensor}
         for nest in self.procedure.nests:
             for node in walk(nest.nodes):
                 if isinstance(node, Store) and not node.target.subscripts and node.target.tensor not in stored:
@@ -147,7 +162,7 @@ class Writer:
     def value(self, node: Store | Track) -> str:
         target = node.target if isinstance(node, Store) else node.best
         double = target.tensor in self.code.names.wide
-        return self.code.body(node.value, double=double) if target.tensor != "place" else "-1"
+        return self.code.body(node.value, double=double) if target != PLACE else "-1"
 
     def store(self, node: Store) -> str:
         value = self._whole_value(node)
@@ -246,7 +261,8 @@ def write_procedure(plan: Plan, procedure: Procedure, dtype: str) -> ProcedureTe
         views = tuple(v for v, b in zip(views, procedure.views, strict=True) if b.memory is not Memory.STATE)
         sizes = [("n_parameters", "params.size")]
         arguments = ["params", "grads", *plan.state, *(["numbers"] * settings), *(["count"] * counts)]
-    reserved = {*arguments, *(v.name for v in views), *(s for s, _ in sizes), *writer.code.names.scalars, *TAKEN}
+    scalars = map(writer.code.names.name, sorted(writer.code.names.scalars))
+    reserved = {*arguments, *(v.name for v in views), *(s for s, _ in sizes), *scalars, *TAKEN}
     nests = tuple(_without_clashes(nest, reserved).nodes for nest in procedure.nests)
     returns = ""
     if procedure.returns:

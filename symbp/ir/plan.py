@@ -62,6 +62,10 @@ class Store:
     update: Update = Update.SET
 
 
+#: Locals that carry a reduction. No tensor can have these names; printers give them plain ones that are free.
+TOTAL, BEST, PLACE = Read("<total>"), Read("<best>"), Read("<place>")
+
+
 @dataclass(frozen=True, slots=True)
 class SetIndex:
     """``index = value``: a subscript computed once."""
