@@ -31,6 +31,7 @@ _OWN_NAMES = """
 backward batch count epochs explain first flat forward last loss losses numbers order places positions progress
 row rows s sample samples scratch seed shuffle sizes start steps update validate validation value
 batch_size first_not_finite fit_epochs load_checkpoint save_checkpoint
+predict_positions predict_workspace train_positions train_workspace
 loss_and_grad_into predict_into train_step_into train_steps_into
 Any Array ArrayLike Callable Door Initializer Input Layout Linear Optimizer OptimizerState Parameter Parameters
 PathLike Requirement Sequence Setting TrainingLog
@@ -159,35 +160,34 @@ def scratch_functions(plan: Plan) -> list[ScratchFunction]:
     for use, memories in plan.workspaces.items():
         purpose = "evaluating the model" if use == "predict" else "one step of training"
         for memory, count in memories.items():
-            name = f"_{use}_{memory.value}"
+            name = f"{use}_{memory.value}"
             sizes = tuple(s.name for s in count.sizes())
             dtype = "np.int64" if memory is Memory.POSITIONS else "DTYPE"
             what = "intermediates of" if memory is Memory.WORKSPACE else "positions of maxima in"
-            found.append(
-                ScratchFunction(name, sizes, f"the {what} {purpose}", name[1:], _index_code.affine(count), dtype)
-            )
+            found.append(ScratchFunction(name, sizes, f"the {what} {purpose}", name, _index_code.affine(count), dtype))
     return found
 
 
 def scratch_lines(plan: Plan, use: str) -> list[str]:
-    return [f"{m.value} = _{use}_{m.value}(**sizes)" for m in plan.workspaces.get(use, {})]
+    return [f"{m.value} = {use}_{m.value}(**sizes)" for m in plan.workspaces.get(use, {})]
 
 
 def predict_context(plan: Plan, text: ProcedureText) -> dict[str, object]:
     """The pieces of ``predict``."""
     inputs = [n for n in text.arguments if n in {t.name for t in plan.inputs}]
     lines = scratch_lines(plan, "predict")
+    code_name = text.printer.code.names.name
     shapes = []
     for tensor in plan.outputs:
         if tensor.name != plan.loss:
             check_own_name(tensor, "output")
         extents = [_size_code(e) for e in tensor.shape] or ["1"]
         dtype = "np.int64" if tensor.dtype is DType.INT else "DTYPE"
-        lines.append(f"{tensor.name} = np.empty({parts(extents)}, {dtype})")
+        lines.append(f"{code_name(tensor.name)} = np.empty({parts(extents)}, {dtype})")
         shapes.append(f"{tensor.name} {parts([str(e) for e in tensor.shape]) if tensor.shape else 'a number'}")
     arguments = ["flat" if a == "params" else a for a in text.arguments]
     lines.append(call("kernels.predict_into", arguments, indent=4))
-    names = [t.name if t.shape else f"float({t.name}[0])" for t in plan.outputs]
+    names = [code_name(t.name) if t.shape else f"float({code_name(t.name)}[0])" for t in plan.outputs]
     kinds = ["Array" if t.shape else "float" for t in plan.outputs]
     returned = kinds[0] if len(kinds) == 1 else f"tuple[{', '.join(kinds)}]"
     typed = ["params: Parameters", *(f"{n}: ArrayLike" for n in inputs)]
