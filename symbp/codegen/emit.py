@@ -136,7 +136,7 @@ def _kernel_calls(plan: Plan, texts: dict[str, ProcedureText], fit: dict[str, An
     if batched:
         calls["train_steps_header"] = signature("train_steps_into", train_steps_arguments(step, batched))
         calls["gathers"] = [_gather(plan.tensors[name]) for name in batched]
-        calls["rows_forward"] = call("forward", _of_rows(forward, batched), indent=8, lead="losses[s] = ")
+        calls["rows_forward"] = call("forward", _of_rows(forward, batched), indent=8, lead="losses[turn] = ")
         calls["rows_backward"] = call("backward", _of_rows(backward, batched), indent=8)
         calls["rows_update"] = call("update", texts["update"].arguments, indent=8)
     return calls

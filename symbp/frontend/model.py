@@ -12,7 +12,7 @@ from symbp.errors import ShapeError, SpecError, SymbpError, did_you_mean
 from symbp.frontend.checks import check_declared, check_definition
 from symbp.frontend.declarations import AxisDeclaration, Declarations, Definition, TensorDeclaration
 from symbp.frontend.expression import Axis, Element, Extent, to_expression, to_relations
-from symbp.frontend.functions import Function
+from symbp.frontend.functions import FUNCTIONS, Function
 from symbp.frontend.handle import TensorHandle
 from symbp.frontend.initializers import as_initializer, default_initializer
 from symbp.frontend.integers import lower_integer
@@ -301,6 +301,10 @@ class Model:
         if not isinstance(name, str):
             raise SpecError(f"{what} name must be text, found {name!r}")
         check_name(name, what)
+        if what in ("input", "parameter") and name in FUNCTIONS:
+            raise SpecError(
+                f"{what} name '{name}' is the name of a function of equations", remedy="choose another name"
+            )
         taken = self._defined(name)
         if taken:
             raise SpecError(f"{what} name '{name}' is taken: it is {taken}", remedy="choose another name")

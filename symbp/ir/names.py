@@ -10,8 +10,19 @@ from symbp.errors import SpecError
 
 #: Names that generated code uses for itself; a user's tensor may not take them.
 RESERVED = frozenset(
-    {"np", "math", "numba", "njit", "prange", "kernels", "params", "grads", "state", "workspace", "total"}
-)
+    {
+        "np", "math", "numba", "njit", "prange", "kernels", "params", "grads", "state", "workspace", "positions",
+        "numbers", "count",
+    }
+)  # fmt: skip
+
+#: An input's name is a parameter of the module's functions, beside these and among their variables.
+RESERVED_FOR_INPUTS = frozenset(
+    {
+        "batch", "epochs", "first", "flat", "last", "losses", "order", "progress", "row", "rows", "sample", "samples",
+        "seed", "settings", "shuffle", "sizes", "start", "steps", "turn", "validation", "value",
+    }
+)  # fmt: skip
 
 
 def fresh_name(hint: str, taken: Container[str]) -> str:
@@ -37,7 +48,8 @@ def check_name(name: str, what: str, place: str | None = None) -> str:
             place=place,
             remedy="use ASCII letters, digits and _, not starting with a digit",
         )
-    if keyword.iskeyword(name) or hasattr(builtins, name) or name in RESERVED:
+    taken = name in RESERVED or (what == "input" and name in RESERVED_FOR_INPUTS)
+    if keyword.iskeyword(name) or hasattr(builtins, name) or taken:
         kind = "Python keyword" if keyword.iskeyword(name) else "name that generated code uses for itself"
         raise SpecError(f"{what} name '{name}' is a {kind}", place=place, remedy=f"try '{name}_'")
     if name.startswith("__") or name.endswith(("_bar", "_dot")):
