@@ -82,7 +82,7 @@ def _verify_disjoint(name: str, program: Program, after: str) -> None:
 
 def are_disjoint(one: Statement, other: Statement) -> bool:
     """True if the two statements provably write different elements of their tensor."""
-    other = other.rename_apart(one.indices)
+    one, other = _what_is_written(one), _what_is_written(other.rename_apart(one.indices))
     both = Domain((*one.domain.ranges, *other.domain.ranges), (*one.guards, *other.guards))
     same: dict[Index, Affine] = {}
     for a, b in zip(one.subscripts, other.subscripts, strict=True):
@@ -94,6 +94,12 @@ def are_disjoint(one: Statement, other: Statement) -> bool:
     return _exclude_each_other(
         one, replace(other, domain=Domain(other.domain.ranges, other.domain.substitute_guards(same)))
     )
+
+
+def _what_is_written(statement: Statement) -> Statement:
+    """The statement without the guards on reduced indices: a sum over nothing is written too."""
+    guards = tuple(g for g in statement.guards if not set(guard_indices(g)) & set(statement.reduced))
+    return replace(statement, domain=Domain(statement.domain.ranges, guards))
 
 
 def _has_other_remainder(difference: Affine) -> bool:
