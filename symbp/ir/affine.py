@@ -22,13 +22,13 @@ class _Linear:
     __slots__ = ()
 
     def __add__(self, other: Scalar) -> Affine:
-        return _sum((Affine.of(self), Affine.of(other)))  # type: ignore[arg-type]
+        return _sum(Affine.of(self), Affine.of(other))  # type: ignore[arg-type]
 
     def __radd__(self, other: Scalar) -> Affine:
         return self + other
 
     def __sub__(self, other: Scalar) -> Affine:
-        return _sum((Affine.of(self), -Affine.of(other)))  # type: ignore[arg-type]
+        return _sum(Affine.of(self), -Affine.of(other))  # type: ignore[arg-type]
 
     def __rsub__(self, other: Scalar) -> Affine:
         return Affine.of(other) - self
@@ -235,8 +235,11 @@ class Affine(_Linear):
 
     def substitute(self, mapping: Mapping[Index, Affine]) -> Affine:
         """Replace indices everywhere, also inside reads and divisions."""
-        if not self.terms or not any(i in mapping for i in self.indices()):
+        if not any(i in mapping for i in self.indices()):
             return self
+        atom = self.as_atom()
+        if isinstance(atom, Index):  # as most subscripts are
+            return mapping[atom]
         total = ZERO
         for monomial, factor in self.terms:
             term = Affine.of(factor)
@@ -336,8 +339,10 @@ def _collect(terms: Iterable[tuple[Monomial, int]]) -> Affine:
     return Affine(tuple(kept)) if kept else ZERO
 
 
-def _sum(parts: Iterable[Affine]) -> Affine:
-    return _collect(t for p in parts for t in p.terms)
+def _sum(one: Affine, other: Affine) -> Affine:
+    if not one.terms or not other.terms:
+        return one if one.terms else other
+    return _collect((*one.terms, *other.terms))
 
 
 def _product(a: Affine, b: Affine) -> Affine:
