@@ -1,0 +1,100 @@
+"""A workload's generated module with everything that its kernels need: what is timed is one call without any checks."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.workloads import Workload
+from symbp import emit_model, load_generated
+from symbp.package import write_package
+
+Array = npt.NDArray[Any]
+
+
+def generated(workload: Workload, folder: Path) -> ModuleType:
+    """The workload's module, imported; written below `folder` unless it is there, so that its machine code is kept."""
+    files = emit_model(workload.build(), dtype=workload.dtype)
+    digest = hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()[:12]
+    package = folder / digest / workload.name
+    if not package.is_dir():
+        write_package(files, package)
+    return load_generated(package)
+
+
+class Stepper:
+    """Parameters, state, data and memory for a module's kernels, held from step to step.
+
+    ``stepper()`` does one step in one compiled call; a module without an optimizer computes loss and gradient alone.
+    """
+
+    def __init__(
+        self, net: ModuleType, parameters: Mapping[str, Array], inputs: Mapping[str, Array], sizes: Mapping[str, int]
+    ) -> None:
+        self.net = net
+        self.params, self.grads = net.PARAMETERS.zeros(), net.PARAMETERS.zeros()
+        for name in self.params:
+            self.params[name] = np.reshape(parameters[name], self.params[name].shape)
+        self.inputs = {declared.name: self._as_given(inputs[declared.name]) for declared in net.INPUTS}
+        self._given: dict[str, Any] = {**self.inputs, "params": self.params.flat, "grads": self.grads.flat}
+        for memory in ("workspace", "positions"):
+            if hasattr(net, f"train_{memory}"):
+                self._given[memory] = getattr(net, f"train_{memory}")(**sizes)
+        if hasattr(net, "OPTIMIZER"):
+            self.state = net.optimizer_state(self.params)
+            self._given |= {"numbers": self.state.numbers, "count": self.state.count}
+            self._given |= {name: getattr(self.state, name) for name in net.OPTIMIZER.vectors}
+            self._kernel, self._arguments = self._call("train_step_into")
+        else:
+            self._kernel, self._arguments = self._call("loss_and_grad_into")
+
+    def _as_given(self, array: Array) -> Array:
+        return np.ascontiguousarray(array if array.dtype.kind == "i" else array.astype(self.net.DTYPE))
+
+    def _call(self, kernel: str) -> tuple[Any, tuple[Any, ...]]:
+        function = getattr(self.net.kernels, kernel)
+        return function, tuple(self._given[name] for name in inspect.signature(function.py_func).parameters)
+
+    def __call__(self) -> float:
+        value: float = self._kernel(*self._arguments)
+        return value
+
+    def checked(self) -> float:
+        """One step by the public ``train_step``, which checks what it is given."""
+        value: float = self.net.train_step(self.params, self.state, *self.inputs.values())
+        return value
+
+    def loss_and_gradients(self) -> tuple[float, dict[str, Array]]:
+        """At the present parameters; copies."""
+        kernel, arguments = self._call("loss_and_grad_into")
+        loss = float(kernel(*arguments))
+        return loss, {name: np.array(self.grads[name]) for name in self.grads}
+
+    def epoch(self, steps: int) -> EpochOfSteps:
+        """Many steps in one compiled call, each on all of the data; as ``fit`` does them."""
+        return EpochOfSteps(self, steps)
+
+
+class EpochOfSteps:
+    """``epoch()`` does `steps` steps within the kernel that ``fit`` calls, the gathering of each batch included."""
+
+    def __init__(self, stepper: Stepper, steps: int) -> None:
+        function = stepper.net.kernels.train_steps_into
+        names = list(inspect.signature(function.py_func).parameters)
+        batched = [name for name in stepper.inputs if f"{name}_batch" in names]
+        batch = stepper.inputs[batched[0]].shape[0]
+        given = stepper._given | {f"{name}_batch": np.empty_like(stepper.inputs[name]) for name in batched}
+        given |= {"order": np.tile(np.arange(batch), steps), "batch": batch}
+        given |= {"first": 0, "last": steps, "losses": np.empty(steps)}
+        self.steps = steps
+        self._kernel, self._arguments = function, tuple(given[name] for name in names)
+
+    def __call__(self) -> None:
+        self._kernel(*self._arguments)
