@@ -72,7 +72,8 @@ def run(folder: Path, seed: int, as_json: bool) -> None:
     out.print()
     out.print(_gallery(test, predicted, max(2, min(6, out.width // 18))))
     copy = folder / "model.py"
-    writing.write_file(copy, source)
+    if not copy.exists():  # it may have been edited since the last time
+        writing.write_file(copy, source)
     _what_next(out, package, page, copy)
     if as_json:
         content: dict[str, Any] = {"package": package, "report": page, "accuracy": shown, "gradient": report.passed}

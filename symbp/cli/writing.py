@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from rich.text import Text
@@ -90,9 +93,19 @@ def report_equations(
 
 
 def write_file(path: Path, content: str) -> None:
-    """Write a report. Raises FileError where that cannot be done."""
+    """Write a report, whole or not at all. Raises FileError where that cannot be done; what was there then stays."""
+    device = path.exists() and not path.is_file()  # /dev/stdout, which is a link as well
+    if path.is_symlink() and not device:
+        raise FileError(f"'{path}' is a symbolic link, expected a file", remedy="name the file that it points to")
+    beside = path if device else path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content, encoding="utf-8")
+        beside.write_text(content, encoding="utf-8")
+        if not device:
+            os.replace(beside, path)
     except OSError as problem:
         raise FileError(f"'{path}' cannot be written: {problem.strerror or problem}") from None
+    finally:
+        if not device:
+            with suppress(OSError):
+                beside.unlink()

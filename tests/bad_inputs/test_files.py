@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from symbp import FileError, SpecError
+from symbp.cli.writing import write_file
 from symbp.frontend.spec_file import load_spec
 from symbp.package import write_package
 from symbp.pipeline import compile_model, emit_model, load_generated
@@ -293,3 +294,24 @@ def test_a_cache_folder_that_cannot_be_written(tmp_path: Path) -> None:
     assert len(warnings) == 1
     assert warnings[0].startswith(f"UncachedWarning compiled kernels of {package} cannot be cached: ")
     assert warnings[0].endswith("(a writable folder in the environment variable NUMBA_CACHE_DIR mends that)")
+
+
+# Reports
+
+
+def test_a_report_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cases 64 and 65 for `symbp derive -o FILE`."""
+    report, link = tmp_path / "report.tex", tmp_path / "link.tex"
+    write_file(report, "old")
+    link.symlink_to(report)
+    with pytest.raises(FileError) as caught:
+        write_file(link, "new")
+    assert str(caught.value) == f"'{link}' is a symbolic link, expected a file; name the file that it points to"
+    with pytest.raises(FileError, match=r"cannot be written: Is a directory"):
+        write_file(tmp_path, "new")
+    before = contents(tmp_path)
+    monkeypatch.setattr(os, "replace", _disk_is_full)
+    with pytest.raises(FileError) as caught:
+        write_file(report, "new")
+    assert str(caught.value) == f"'{report}' cannot be written: No space left on device"
+    assert contents(tmp_path) == before == {"link.tex": b"old", "report.tex": b"old"}
