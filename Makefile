@@ -3,18 +3,20 @@
 #   make demo     compile a model, train it, show its equations
 #   make test     ruff, mypy and every test
 #
-# PYTHON=python3.12 picks another interpreter; PYTEST_ARGS="-k lstm -x" goes to pytest.
+# PYTHON=python3.12 picks another interpreter; PYTEST_ARGS="-k lstm -x" goes to pytest, BENCH_ARGS="-w pinn -s 1"
+# to the benchmarks.
 
 PYTHON ?= python3
 VENV   ?= .venv
 PYTEST_ARGS ?=
+BENCH_ARGS  ?=
 
 BIN     := $(VENV)/bin
 STAMPS  := $(VENV)/.symbp
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types unit quick format golden wheel clean
+.PHONY: help demo test lint types unit quick format golden bench wheel clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +48,9 @@ format: $(STAMPS)/test  ## let ruff mend and format the tree
 
 golden: $(STAMPS)/test  ## rewrite the golden modules and reports; read the diff before you commit it
 	@$(BIN)/python -m pytest --update-golden $(PYTEST_ARGS)
+
+bench: $(STAMPS)/test  ## time every workload of benchmarks/ on an idle machine, beside torch; some ten minutes
+	@$(BIN)/python -m benchmarks.run $(BENCH_ARGS)
 
 wheel: $(STAMPS)/test  ## build the wheel into dist/
 	@$(BIN)/python -m build --wheel --no-isolation --outdir dist

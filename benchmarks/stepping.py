@@ -19,14 +19,17 @@ from symbp.package import write_package
 Array = npt.NDArray[Any]
 
 
-def generated(workload: Workload, folder: Path) -> ModuleType:
-    """The workload's module, imported; written below `folder` unless it is there, so that its machine code is kept."""
+def write(workload: Workload, folder: Path) -> Path:
+    """Emit the workload's package below `folder`, unless it is there: its machine code is kept beside it."""
     files = emit_model(workload.build(), dtype=workload.dtype)
     digest = hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()[:12]
     package = folder / digest / workload.name
-    if not package.is_dir():
-        write_package(files, package)
-    return load_generated(package)
+    return package if package.is_dir() else write_package(files, package)
+
+
+def generated(workload: Workload, folder: Path) -> ModuleType:
+    """The workload's module, imported."""
+    return load_generated(write(workload, folder))
 
 
 class Stepper:
@@ -40,8 +43,6 @@ class Stepper:
     ) -> None:
         self.net = net
         self.params, self.grads = net.PARAMETERS.zeros(), net.PARAMETERS.zeros()
-        for name in self.params:
-            self.params[name] = np.reshape(parameters[name], self.params[name].shape)
         self.inputs = {declared.name: self._as_given(inputs[declared.name]) for declared in net.INPUTS}
         self._given: dict[str, Any] = {**self.inputs, "params": self.params.flat, "grads": self.grads.flat}
         for memory in ("workspace", "positions"):
@@ -54,6 +55,7 @@ class Stepper:
             self._kernel, self._arguments = self._call("train_step_into")
         else:
             self._kernel, self._arguments = self._call("loss_and_grad_into")
+        self.reset(parameters)
 
     def _as_given(self, array: Array) -> Array:
         return np.ascontiguousarray(array if array.dtype.kind == "i" else array.astype(self.net.DTYPE))
@@ -76,6 +78,13 @@ class Stepper:
         kernel, arguments = self._call("loss_and_grad_into")
         loss = float(kernel(*arguments))
         return loss, {name: np.array(self.grads[name]) for name in self.grads}
+
+    def reset(self, parameters: Mapping[str, Array]) -> None:
+        """Begin again from these parameters."""
+        for name in self.params:
+            self.params[name] = np.reshape(parameters[name], self.params[name].shape)
+        if hasattr(self.net, "OPTIMIZER"):
+            self.state.restore(self.net.optimizer_state(self.params).arrays())
 
     def epoch(self, steps: int) -> EpochOfSteps:
         """Many steps in one compiled call, each on all of the data; as ``fit`` does them."""
