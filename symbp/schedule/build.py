@@ -228,14 +228,16 @@ def _lower_steps(steps: Iterable[Step], program: Program, wanted: Iterable[str])
     """
     steps, seen = tuple(steps), frozenset(wanted)
     writes: dict[str, list[Statement]] = {}
+    carriers: dict[str, list[Scan | None]] = {}
     for step in steps:
         for statement in step.statements:
             writes.setdefault(statement.tensor, []).append(statement)
+            carriers.setdefault(statement.tensor, []).append(step if isinstance(step, Scan) else None)
     may_set: dict[int, bool] = {}
     to_fill: dict[str, None] = {}
     for name, statements in writes.items():
         readers = None if name in seen else program.readers(name)
-        sets, fill = plan_writes(statements, program.tensor(name), readers)
+        sets, fill = plan_writes(statements, program.tensor(name), readers, carriers[name])
         may_set |= {id(s): value for s, value in zip(statements, sets, strict=True)}
         if fill:
             to_fill[name] = None

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from symbp.ir.affine import ONE, Affine, Index
 from symbp.ir.bounds import holds_everywhere, is_implied
+from symbp.ir.order import Scan
 from symbp.ir.program import Tensor
 from symbp.ir.statement import Statement
 from symbp.ir.verify import are_disjoint
@@ -18,16 +19,20 @@ from symbp.schedule.lower import free_guards, needs_zero
 
 
 def plan_writes(
-    statements: Sequence[Statement], tensor: Tensor, readers: Sequence[Statement] | None
+    statements: Sequence[Statement],
+    tensor: Tensor,
+    readers: Sequence[Statement] | None,
+    carriers: Sequence[Scan | None] = (),
 ) -> tuple[tuple[bool, ...], bool]:
     """For the statements of one tensor, in the order they run: may each set its elements, and is a fill needed?
 
-    `readers` is None for a tensor that the caller sees, whose gaps must be 0 whatever the program reads.
+    `readers` is None for a tensor that the caller sees, whose gaps must be 0 whatever the program reads. `carriers`
+    says which scan each statement is part of, if any is.
     """
+    scans = carriers or (None,) * len(statements)
     sets: list[bool] = []
     for k, statement in enumerate(statements):
-        first = all(are_disjoint(statement, earlier) for earlier in statements[:k])
-        sets.append(not statement.accumulate or (first and not needs_zero(statement)))
+        sets.append(not statement.accumulate or (_comes_first(k, statements, scans) and not needs_zero(statement)))
     setting = [s for s, may_set in zip(statements, sets, strict=True) if may_set]
     if _covered(setting, tensor):
         return tuple(sets), False
@@ -35,6 +40,28 @@ def plan_writes(
     if is_set_once and readers is not None and _gaps_are_unread(statements[0], readers):
         return (True,), False
     return tuple(not s.accumulate for s in statements), True
+
+
+def _comes_first(k: int, statements: Sequence[Statement], scans: Sequence[Scan | None]) -> bool:
+    """True if no other statement has written to the elements of the k-th when it does.
+
+    The statements of a scan take turns, so that a later one may have been there at an earlier step: two that share
+    elements must meet in the same step.
+    """
+    mine, scan = statements[k], scans[k]
+    for j, other in enumerate(statements):
+        if j == k or are_disjoint(mine, other):
+            continue
+        in_one_scan = scan is not None and scans[j] is scan
+        if j < k or (in_one_scan and not _meet_in_one_step(mine, other, scan)):
+            return False
+    return True
+
+
+def _meet_in_one_step(one: Statement, other: Statement, scan: Scan | None) -> bool:
+    """True if along some axis both write at the same place at each step: ``h_bar[t + 1]`` and ``h_bar[t + 1]``."""
+    step = scan.index if scan is not None else None
+    return any(a == b and a.indices() == (step,) for a, b in zip(one.subscripts, other.subscripts, strict=True))
 
 
 def _gaps_are_unread(statement: Statement, readers: Sequence[Statement]) -> bool:

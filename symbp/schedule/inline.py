@@ -27,6 +27,8 @@ def inline_arguments(program: Program) -> Program:
     for reader in program.statements:
         if reader.reduction is not Reduction.NONE or not isinstance(reader.body.expr, NONLINEAR):
             continue
+        if id(reader) in removed:  # written into its own reader already, with its argument as it was
+            continue
         for read in reader.body.reads:
             source = program.definition(read.tensor)
             if source is None or id(source) in removed or not _serves_only(source, reader, read, program):

@@ -47,7 +47,7 @@ def lower_statement(
     sets = fresh or not statement.accumulate
     contraction = as_contraction(statement, program, bound)
     if contraction is not None:
-        return _lower_contraction(contraction, statement, sets)
+        return _lower_contraction(contraction, _Job(statement, program, bound), sets)
     job = _Job(statement, program, bound)
     free = _by_target(statement, bound)
     reduced = _innermost_contiguous(statement)
@@ -78,14 +78,21 @@ def _plain_target(statement: Statement) -> set[Index]:
 # ------------------------------------------------------------------------------------------------------------ shapes
 
 
-def _lower_contraction(contraction: Contraction, statement: Statement, sets: bool) -> tuple[Node, ...]:
+def _lower_contraction(contraction: Contraction, job: _Job, sets: bool) -> tuple[Node, ...]:
+    statement = job.statement
     accumulate = not sets or bool(contraction.summed)
     node: Node = Product(contraction.out, contraction.left, contraction.right, accumulate)
     for index in reversed((*contraction.batch, *contraction.summed)):
         node = _loop(statement.domain.range_of(index), (node,))
-    if sets and contraction.summed:
-        return (Fill(statement.tensor), node)
-    return (node,)
+    return (*_clear(job), node) if sets and contraction.summed else (node,)
+
+
+def _clear(job: _Job) -> tuple[Node, ...]:
+    """Set to 0 what the statement writes, and nothing else of its tensor."""
+    if _writes_whole(job):
+        return (Fill(job.statement.tensor),)
+    zero = Store(job.statement.target, Body(sp.S.Zero))
+    return _loops(job, _by_target(job.statement, job.bound), free_guards(job.statement), (zero,))
 
 
 def _lower_total(job: _Job, free: Sequence[Index], reduced: Sequence[Index], sets: bool) -> tuple[Node, ...]:
@@ -113,7 +120,7 @@ def _lower_rows(job: _Job, free: Sequence[Index], reduced: Sequence[Index], sets
     # Elements outside the guards may belong to another statement: leave them alone.
     row_guards = tuple(g for g in inner_guards if not set(guard_indices(g)) & set(reduced))
     clear: tuple[Node, ...] = ()
-    if sets and not outer and _writes_whole_vector(job, last):
+    if sets and not outer and _writes_whole(job):
         clear = (Fill(statement.tensor),)
     elif sets:
         clear = _loops(job, (last,), row_guards, (Store(statement.target, Body(sp.S.Zero)),))
@@ -125,12 +132,19 @@ def _lower_rows(job: _Job, free: Sequence[Index], reduced: Sequence[Index], sets
     return _loops(job, outer, outer_guards, (*clear, *work))
 
 
-def _writes_whole_vector(job: _Job, index: Index) -> bool:
-    """True for ``c[k] = ..`` with `index` over all of the tensor's only axis, without guards."""
-    statement, loop = job.statement, job.statement.domain.range_of(index)
-    shape = job.program.tensor(statement.tensor).shape
-    whole = len(shape) == 1 and loop.lower == ZERO and loop.stop == shape[0]
-    return whole and statement.subscripts[0].as_index() == index and not statement.guards
+def _writes_whole(job: _Job) -> bool:
+    """True for ``c[k] = ..`` with an index over all of each axis, without guards, outside a scan."""
+    statement = job.statement
+    indices = [s.as_index() for s in statement.subscripts]
+    if free_guards(statement) or job.bound or len(set(indices)) < len(indices):
+        return False
+    for index, extent in zip(indices, job.program.tensor(statement.tensor).shape, strict=True):
+        if index is None:
+            return False
+        loop = statement.domain.range_of(index)
+        if loop.lower != ZERO or loop.stop != extent:
+            return False
+    return True
 
 
 def _lower_maximum(job: _Job, free: Sequence[Index], reduced: Sequence[Index]) -> tuple[Node, ...]:
