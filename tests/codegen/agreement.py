@@ -69,9 +69,7 @@ def compare(found: Mapping[str, Any], expected: Mapping[str, Any], source: str) 
 
 def with_known_sizes(derivation: Derivation, sizes: Mapping[str, int]) -> Derivation:
     """The derivation with numbers in place of its run-time sizes."""
-    return replace(
-        derivation, program=_fixed(derivation.program, sizes), primal=_fixed(derivation.primal, sizes)
-    )
+    return replace(derivation, program=_fixed(derivation.program, sizes), primal=_fixed(derivation.primal, sizes))
 
 
 def _fixed(program: Program, sizes: Mapping[str, int]) -> Program:

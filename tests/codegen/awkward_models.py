@@ -172,6 +172,70 @@ def coupled() -> Model:
     return model
 
 
+def reached_earlier() -> Model:
+    """In the backward scan one turn reaches an element a step before the other, which must not set it then."""
+    model = Model("reached_earlier")
+    n, t, k, m = model.axis("n", "n"), model.axis("t", "time"), model.axis("k", 3), model.axis("m", 3)
+    x, W, V = model.input("x", n, t, k), model.parameter("W", m, k), model.parameter("V", m, k)
+    first = model.parameter("first", k)
+    h = model.variable("h", n, t, k)
+    model.define(h[n, 0, k], first[k])
+    model.define(h[n, 1, k], first[k] * x[n, 0, k])
+    before = sum(h[n, t + 1, m] * W[m, k], m) + sum(h[n, t, m] * V[m, k], m)
+    model.define(h[n, t + 2, k], sb.tanh(before + x[n, t, k]))
+    model.loss(sum(h[n, t.size + 1, k] ** 2, n, k) + sum(h[n, 0, k] ** 2, n, k))
+    return model
+
+
+def split_product() -> Model:
+    """A product over two axes that no tensor holds side by side, written to a part of a tensor; and in a scan."""
+    model = Model("split_product")
+    n, t, i, j, k = (
+        model.axis("n", "n"),
+        model.axis("t", "time"),
+        *(model.axis(a, e) for a, e in (("i", 4), ("j", 5), ("k", 6))),
+    )
+    p, q, row = model.axis("p", i), model.axis("q", j), model.axis("row", n.size + 1)
+    x, W, c = model.input("x", n, t, i, j), model.parameter("W", j, i, k), model.parameter("c", k)
+    U, start = model.parameter("U", j, i, p, q), model.parameter("start", i, j)
+    a = model.variable("a", n, k)
+    model.define("a[0, k]", c[k])
+    model.define("a[n + 1, k]", sum(x[n, 0, i, j] * W[j, i, k], i, j))
+    h = model.variable("h", n, t, i, j)
+    model.define(h[n, 0, i, j], start[i, j])
+    r = model.define("r[n, t, p, q]", sum(h[n, t, i, j] * U[j, i, p, q], i, j))
+    model.define(h[n, t + 1, p, q], sb.tanh(r[n, t, p, q] / 4 + x[n, t, p, q]))
+    model.output(a, r)
+    model.loss(sum(sb.sin(a[row, k]) * c[k], row, k) + mean(h[n, t + 1, i, j] * start[i, j], n, t, i, j))
+    return model
+
+
+def written_before_read() -> Model:
+    """Equations in the order in which nobody would compute them."""
+    model = Model("written_before_read")
+    n = model.axis("n", "n")
+    x, w, h, g = model.input("x", n), model.parameter("w"), model.variable("h", n), model.variable("g", n)
+    y = model.define("y[n]", sb.exp(h[n]))
+    model.define("h[n]", sb.tanh(g[n] + 1))
+    model.define("g[n]", sb.sin(x[n] ** 2 * w + 1))
+    model.output(y)
+    model.loss(sum(y[n], n))
+    return model
+
+
+def alternatives() -> Model:
+    """Conditions joined by or, beside guards."""
+    model = Model("alternatives")
+    n, k = model.axis("n", "n"), model.axis("k", 3)
+    x, w = model.input("x", n, k), model.parameter("w", k)
+    either = sp.Or(x[n, 0] > 0, x[n, 1] > 0)
+    some = sum(sb.exp(w[k] * x[n, k]), k, where=[k <= n, x[n, k] >= -1, x[n, 1] <= sp.Rational(1, 2), sb.Ne(k, 1)])
+    y = model.define("y[n]", select(either, some, w[0]) + select(either, w[2], w[1]), where=n % 2 >= 1)
+    model.output(y)
+    model.loss(sum(y[n] ** 2, n))
+    return model
+
+
 def numbers_only() -> Model:
     """No axis anywhere."""
     model = Model("numbers_only")
@@ -286,7 +350,9 @@ def merged_axes() -> Model:
     back = model.define("back[n, t, k]", sum(heads[n, t, h, e] * T[h, e, k], h, e) + sum(a[n, t, k], k))
     turned = model.define("turned[h, e, t]", sum(heads[n, t, h, e] * back[n, t, 0], n))
     model.output(flat, turned)
-    model.loss(sum(flat[n, t, f] ** 2, n, t, f) / 50 + sum(sb.tanh(back[n, t, k]), n, t, k) + sum(turned[h, e, t], h, e, t))
+    model.loss(
+        sum(flat[n, t, f] ** 2, n, t, f) / 50 + sum(sb.tanh(back[n, t, k]), n, t, k) + sum(turned[h, e, t], h, e, t)
+    )
     return model
 
 
@@ -365,6 +431,10 @@ MODELS = (
     Awkward("two steps back", two_steps_back, NT),
     Awkward("backwards", backwards, NT),
     Awkward("coupled", coupled, NT),
+    Awkward("reached earlier", reached_earlier, NT),
+    Awkward("split product", split_product, NT[:2]),
+    Awkward("written before read", written_before_read, N),
+    Awkward("alternatives", alternatives, N),
     Awkward("numbers only", numbers_only),
     Awkward("empty sums", empty_sums, N[1:]),
     Awkward("clashes", clashes, N),

@@ -41,7 +41,8 @@ class Strict(np.ndarray):
             if isinstance(part, slice):
                 start = 0 if part.start is None else part.start
                 stop = extent if part.stop is None else part.stop
-                assert part.step is None and 0 <= start <= stop <= extent, f"slice {part} of an axis of {extent}"
+                assert part.step is None, f"slice {part}"
+                assert 0 <= start <= stop <= extent, f"slice {part} of an axis of {extent}"
             else:
                 assert isinstance(part, int | np.integer), f"subscript {part!r}"
                 assert 0 <= part < extent, f"subscript {part} of an axis of {extent}"
@@ -55,12 +56,12 @@ class Strict(np.ndarray):
 
 def view(flat: Any, start: int, shape: tuple[int, ...]) -> Any:
     count = math.prod(shape)
-    assert 0 <= start and start + count <= flat.size, f"view {start} + {count} of {flat.size}"
+    assert start in range(flat.size - count + 1), f"view {start} + {count} of {flat.size}"
     return flat[start : start + count].reshape(shape)
 
 
 def matmul(a: Any, b: Any, c: Any) -> None:
-    assert not np.shares_memory(a, c) and not np.shares_memory(b, c), "a product that writes to what it reads"
+    assert not any(np.shares_memory(c, part) for part in (a, b)), "a product that writes to what it reads"
     assert c.shape == (a.shape[0], b.shape[1]), f"{a.shape} @ {b.shape} to {c.shape}"
     np.copyto(c, np.asarray(a) @ np.asarray(b))
 

@@ -59,7 +59,9 @@ def test_everything_in_one_kernel(model: Awkward) -> None:
 
 
 @careful
-@given(program=programs([*SMOOTH, "largest"]), n=st.sampled_from([1, 2, 3, 7]), form=st.sampled_from(["raw", "simplified"]))
+@given(
+    program=programs([*SMOOTH, "largest"]), n=st.sampled_from([1, 2, 3, 7]), form=st.sampled_from(["raw", "simplified"])
+)
 def test_random_programs(program: Program, n: int, form: str) -> None:
     derivation = derivations(name_calls(stabilise(program)))[form]
     check_derivation(derivation, {"n": n})
