@@ -229,3 +229,24 @@ def test_random_sizes_meet_the_requirements() -> None:
 
 def test_longest_reduction() -> None:
     assert longest_reduction(network(), {"n_batch": 4}) == 12
+
+
+def biased_scores() -> Program:
+    """``p = softmax(k + c)`` over another axis than the bias: c changes nothing, its gradient is 0 but for rounding."""
+    eq = Equations("biased")
+    b, s, m = eq.axis("b", "n_batch"), eq.axis("s", 5), eq.axis("m", 5)
+    x, w, c = eq.given("x", b, s), eq.parameter("w", s), eq.parameter("c")
+    a = eq.let("a", (b, s), sp.sin(3 * x[b, s] * w[s]) + c[()] * x[b, 0])
+    e_total = eq.let("e_total", (b,), sp.exp(a[b, m]), (m,))
+    p = eq.let("p", (b, s), sp.exp(a[b, s]) / e_total[b])
+    eq.let("loss", (), p[b, s] ** 2 * x[b, s], (b, s), role=Role.LOSS)
+    return name_calls(eq.program("loss"))
+
+
+def test_a_gradient_that_is_only_rounding_is_measured_by_the_others() -> None:
+    derivation = differentiate(biased_scores())
+    report = check_gradients(derivation)
+    row = next(r for r in report.rows if r.name == "c")
+    assert 0 < row.largest < 1e-14
+    assert report.passed, report
+    assert not check_gradients(spoil(derivation, derivation.gradient_of("w"))).passed
