@@ -90,8 +90,15 @@ def factored(expr: sp.Expr, *, numbers: bool = True) -> sp.Expr:
 
 
 def _split(term: sp.Expr) -> tuple[sp.Rational, dict[sp.Expr, sp.Expr]]:
+    """A product as its number and its factors with their powers; ``a**v``, with an unknown power, is a factor itself."""
     number, rest = term.as_coeff_Mul()
-    return number, dict(f.as_base_exp() for f in sp.Mul.make_args(rest)) if rest != 1 else {}
+    powers: dict[sp.Expr, sp.Expr] = {}
+    for factor in sp.Mul.make_args(rest) if rest != 1 else ():
+        base, power = factor.as_base_exp()
+        if not power.is_Rational:
+            base, power = factor, sp.S.One
+        powers[base] = powers.get(base, sp.S.Zero) + power
+    return number, powers
 
 
 def _product(number: sp.Rational, powers: dict[sp.Expr, sp.Expr]) -> sp.Expr:
