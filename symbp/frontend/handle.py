@@ -98,6 +98,9 @@ class TensorHandle:
     def __pow__(self, other: Any) -> sp.Expr:
         return self._sympy_() ** to_expression(other)
 
+    def __rpow__(self, other: Any) -> sp.Expr:
+        return to_expression(other) ** self._sympy_()
+
     def __neg__(self) -> sp.Expr:
         return -self._sympy_()
 

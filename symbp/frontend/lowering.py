@@ -45,7 +45,7 @@ from symbp.ir import (
     Reduction,
     Statement,
 )
-from symbp.ir.bounds import is_nonnegative
+from symbp.ir.bounds import is_nonnegative, without_divisions
 from symbp.ir.verify import are_disjoint
 
 REDUCTIONS = {"sum": Reduction.SUM, "max": Reduction.MAX, "argmax": Reduction.ARGMAX}
@@ -363,4 +363,5 @@ class ModelLowering:
     def _check_requirements(self) -> None:
         # Extents that are provably too small were refused where they are; what is left depends on run-time sizes.
         ranges: tuple[Range, ...] = ()
-        self.requirements = {r: None for r in self.requirements if not provable(r, Domain(ranges))}
+        needed = dict.fromkeys(map(without_divisions, self.requirements))
+        self.requirements = {r: None for r in needed if not provable(r, Domain(ranges))}

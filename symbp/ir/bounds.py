@@ -15,6 +15,12 @@ def is_nonnegative(value: Affine) -> bool:
     """True if ``value >= 0`` for all sizes >= 1 (value free of indices and reads)."""
     shifted = ZERO
     for monomial, factor in value.terms:
+        division = monomial[0] if len(monomial) == 1 else None
+        if factor < 0 and isinstance(division, FloorDiv) and division.divisor.is_constant:
+            # -d*(a//d) is at least -a, and a - d*(a//d) at least 0
+            d = int(division.divisor)
+            if factor % d == 0:
+                return is_nonnegative(value - Affine(((monomial, factor),)) + factor // d * division.numerator)
         term = Affine.of(factor)
         for atom in monomial:
             if isinstance(atom, Size):
@@ -25,6 +31,23 @@ def is_nonnegative(value: Affine) -> bool:
                 return False
         shifted = shifted + term
     return all(c >= 0 for _, c in shifted.terms)
+
+
+def without_divisions(value: Affine) -> Affine:
+    """A form that is >= 0 exactly where `value` is: ``(n - 3)//2 - 1 >= 0`` where ``n - 5 >= 0``.
+
+    Divisions that are added or subtracted once, by a number, are cleared; others stay.
+    """
+    for monomial, factor in value.terms:
+        if len(monomial) != 1 or factor not in (1, -1):
+            continue
+        division = monomial[0]
+        if isinstance(division, FloorDiv) and division.divisor.is_constant:
+            d, rest = int(division.divisor), value - Affine(((monomial, factor),))
+            # a//d + r >= 0 where a + d*r >= 0; r - a//d >= 0 where a//d < r + 1, so where a < d*(r + 1)
+            cleared = division.numerator + d * rest if factor == 1 else d * (rest + 1) - 1 - division.numerator
+            return without_divisions(cleared)
+    return value
 
 
 def lower_bound(value: Affine, ranges: Iterable[Range]) -> Affine | None:

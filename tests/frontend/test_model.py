@@ -411,3 +411,15 @@ def test_models_of_one_process_keep_their_own_extents() -> None:
         assert [int(a.size) for a in y.axes] == [extent]
         model.loss(sb.mean(y.here, *y.axes))
         assert [str(t.shape) for t in model.program().tensors if t.name == "y"] == [f"({extent},)"]
+
+
+def test_a_scalar_handle_is_an_expression() -> None:
+    model = Model("m")
+    w = model.parameter("w")
+    element = w.here
+    for found, expected in (
+        (w + 1, element + 1), (1 + w, element + 1), (w - 1, element - 1), (1 - w, 1 - element), (2 * w, 2 * element),
+        (w * 2, 2 * element), (w / 2, element / 2), (2 / w, 2 / element), (w**2, element**2), (2**w, 2**element),
+        (-w, -element),
+    ):  # fmt: skip
+        assert found == expected
