@@ -132,6 +132,24 @@ def run_time_width_torch(t: Tensors) -> torch.Tensor:
     return (torch.tanh(functional.conv1d(t["x"], t["conv_K"], t["conv_c"], padding=1)) ** 2).mean()
 
 
+def pooled_width() -> Model:
+    """The same with strides and pooling: the number of windows depends on the width."""
+    model = Model("pooled_width")
+    b, c = model.axis("b", "batch"), model.axis("c", 2)
+    i, j = model.axis("i", "width"), model.axis("j", 7)
+    x, g = model.input("x", b, c, i, j), model.parameter("g", c)
+    a = model.define("a[b, c, i, j]", g[c] * x[b, c, i, j])
+    y = MaxPool2d(2, name="pool")(Conv2d(3, 3, sb.tanh, stride=2, padding=1, name="conv")(a))
+    model.loss(mean(y.here**2, *y.axes))
+    return model
+
+
+def pooled_width_torch(t: Tensors) -> torch.Tensor:
+    a = t["g"][:, None, None] * t["x"]
+    y = torch.tanh(functional.conv2d(a, t["conv_K"], t["conv_c"], stride=2, padding=1))
+    return (functional.max_pool2d(y, 2) ** 2).mean()
+
+
 def grouped() -> Model:
     """``y[b, g*2 + o, p]`` from channels ``g*3 + c``: three channels in and two out for each of three groups."""
     model = Model("grouped")
@@ -232,6 +250,8 @@ CASES = (
     signal_case(1, 1, 0, 1),
     Case("conv1d over a run-time width", run_time_width, run_time_width_torch,
          ({"n_batch": 3, "n_width": 13}, {"n_batch": 1, "n_width": 7}, {"n_batch": 2, "n_width": 1})),
+    Case("strides and pooling over a run-time width", pooled_width, pooled_width_torch,
+         ({"n_batch": 3, "n_width": 13}, {"n_batch": 1, "n_width": 6}, {"n_batch": 2, "n_width": 3})),
     Case("grouped convolution", grouped, grouped_torch, BATCHES),
     Case("depthwise convolution", depthwise, depthwise_torch, BATCHES),
     Case("transposed convolution", transposed, transposed_torch, BATCHES),

@@ -163,9 +163,9 @@ def integers_everywhere() -> Model:
     """Whole numbers as a row, as a column, as both, as a position, and as a value."""
     model = Model("integers")
     b, i, j = model.axis("b", "batch"), model.axis("i", 5), model.axis("j", 7)
-    row = model.input("row", b, dtype="int", below=i)
+    row = model.input("line_of", b, dtype="int", below=i)
     column = model.input("column", b, dtype="int", below=j)
-    start = model.input("start", b, dtype="int", below=3)
+    start = model.input("offset", b, dtype="int", below=3)
     r = model.input("r", b, j)
     A, w, q = model.parameter("A", i, j), model.parameter("w", j), model.parameter("q", j)
     entry = model.define("entry[b]", A[row[b], column[b]] * w[column[b]] * (1 + column[b]))
@@ -176,9 +176,9 @@ def integers_everywhere() -> Model:
 
 
 def integers_torch(t: Tensors) -> torch.Tensor:
-    entry = t["A"][t["row"], t["column"]] * t["w"][t["column"]] * (1 + t["column"])
-    line = (t["A"][t["row"]] * t["r"]).sum(1)
-    window = (t["q"][t["start"][:, None] + torch.arange(5)] ** 2 * t["A"][:, 6]).sum(1)
+    entry = t["A"][t["line_of"], t["column"]] * t["w"][t["column"]] * (1 + t["column"])
+    line = (t["A"][t["line_of"]] * t["r"]).sum(1)
+    window = (t["q"][t["offset"][:, None] + torch.arange(5)] ** 2 * t["A"][:, 6]).sum(1)
     return (torch.sin(entry) * line + window * t["r"][torch.arange(len(entry)), t["column"]]).mean()
 
 
@@ -266,6 +266,44 @@ def distances_torch(t: Tensors) -> torch.Tensor:
     return ((torch.exp(-s * t["width"] ** 2) @ t["w"] - t["t"]) ** 2).mean()
 
 
+def powers() -> Model:
+    """Powers of every kind: whole, half, third, and learnt ones, of a value and of a number."""
+    model = Model("powers")
+    b = model.axis("b", "batch")
+    x, w, v = model.input("x", b), model.parameter("w"), model.parameter("v")
+    a = model.define("a[b]", w**2 + x[b] ** 2 + 1)
+    learnt = a[b] ** v + 2**v * a[b] ** -2
+    fixed = a[b] ** sp.Rational(3, 2) + sqrt(a[b]) ** 3 + a[b] ** sp.Rational(-1, 3) + (x[b] * w) ** 3
+    model.loss(mean(learnt + fixed, b))
+    return model
+
+
+def powers_torch(t: Tensors) -> torch.Tensor:
+    a = t["w"] ** 2 + t["x"] ** 2 + 1
+    return (a ** t["v"] + 2 ** t["v"] / a**2 + 2 * a**1.5 + a ** (-1 / 3) + (t["x"] * t["w"]) ** 3).mean()
+
+
+def contrastive() -> Model:
+    """Every sample against every other, both ways: the batch is two axes of one equation."""
+    model = Model("contrastive")
+    b, c = model.axis("b", "batch"), model.axis("c", "batch")
+    k, l = model.axis("k", 5), model.axis("l", 3)  # noqa: E741
+    x, y = model.input("x", b, k), model.input("y", b, k)
+    W, Q, s = model.parameter("W", k, l), model.parameter("Q", k, l), model.parameter("s")
+    u = model.define("u[b, l]", sum(x[b, k] * W[k, l], k))
+    v = model.define("v[b, l]", sum(y[b, k] * Q[k, l], k))
+    z = model.define("z[b, c]", sb.exp(s) * sum(u[b, l] * v[c, l], l))
+    rows = mean(sb.logsumexp(z[b, c], c) - z[b, b], b)
+    model.loss(rows + mean(sb.logsumexp(z[c, b], c) - z[b, b], b))
+    return model
+
+
+def contrastive_torch(t: Tensors) -> torch.Tensor:
+    z = t["s"].exp() * (t["x"] @ t["W"]) @ (t["y"] @ t["Q"]).T
+    n = torch.arange(len(z))
+    return functional.cross_entropy(z, n) + functional.cross_entropy(z.T, n)
+
+
 CASES = (
     Case("linear, rms", linear_rms, linear_rms_torch, BATCHES),
     Case("128x64 sigmoid, textbook bce", dense_bce, dense_bce_torch, BATCHES, zero_or_one,
@@ -285,6 +323,8 @@ CASES = (
     Case("tied weights, sum of means", tied_weights, tied_torch, BATCHES, outputs=tied_values),
     Case("layer norm, rms norm", layer_norm, layer_norm_torch, BATCHES, outputs=norm_values),
     Case("batch norm", batch_norm, batch_norm_torch, BATCHES),
+    Case("powers", powers, powers_torch, BATCHES),
+    Case("contrastive", contrastive, contrastive_torch, BATCHES),
     Case("distances", distances, distances_torch, BATCHES),
 )  # fmt: skip
 

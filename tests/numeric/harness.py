@@ -147,7 +147,8 @@ def check_module(case: Case, dtype: str) -> None:
         where = f"{dtype} module at {dict(sizes)}"
         error = relative_error(found_loss, np.asarray(loss))
         assert error <= loss_limit, f"{where}: the loss {found_loss} is off by {error:.1e}, expected {loss}"
-        assert net.loss(params, *inputs) == found_loss
+        # Another kernel: the compiler may have chosen another order of the same sums.
+        assert relative_error(net.loss(params, *inputs), np.asarray(found_loss)) <= loss_limit, where
         for name in gradients:
             error = gradient_error(case, name, grads[name], gradients)
             assert error <= limits[name], f"{where}: gradient of {name} is off by {error:.1e}"
