@@ -116,7 +116,9 @@ def fit(
     with show.aside().status("compiling to machine code") if not quiet else nullcontext():
         # On copies: what follows is then timed, and told, as training alone.
         few = [array[: settings.batch] for array in arrays]
-        net.fit(params.copy(), state.copy(), *few, validation=measure, **{**options, "epochs": 1})
+        first = net.fit(params.copy(), state.copy(), *few, validation=measure, **{**options, "epochs": 1})
+    if first.interrupted:
+        raise KeyboardInterrupt
     began = time.perf_counter()
     with _bar(quiet) as progress:
         task = progress.add_task("training", total=settings.epochs, measured="")
