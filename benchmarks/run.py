@@ -100,9 +100,9 @@ def report(about: dict[str, Any], measured: dict[str, Any]) -> str:
     )
     lines += [
         "",
-        "Compiling, in seconds: `derive` is CPU time from the model to the files. The first step is counted from before "
-        "the import of NumPy and Numba to its end, CPU time (wall time): in a first process, which makes the machine code, "
-        "and in a second one, which finds it.",
+        "Compiling, in seconds: `derive` is CPU time from the model to the files. The first step is counted from "
+        "before the import of NumPy and Numba to its end, CPU time (wall time): in a first process, which makes the "
+        "machine code, and in a second one, which finds it.",
         "",
     ]
     lines += table(
