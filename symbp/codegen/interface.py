@@ -26,20 +26,6 @@ _RANGES = {
 }
 
 
-#: What the functions of a package call their own arguments and variables: an input cannot be called so.
-_OWN_NAMES = """
-backward batch count epochs explain first flat forward last loss losses numbers order places positions progress
-row rows s sample samples scratch seed shuffle sizes start steps update validate validation value
-batch_size first_not_finite fit_epochs load_checkpoint save_checkpoint
-predict_positions predict_workspace train_positions train_workspace
-loss_and_grad_into predict_into train_step_into train_steps_into
-Any Array ArrayLike Callable Door Initializer Input Layout Linear Optimizer OptimizerState Parameter Parameters
-PathLike Requirement Sequence Setting TrainingLog
-DTYPE EQUATIONS INPUTS OPTIMIZER PARAMETERS REQUIREMENTS SPEC_HASH
-"""
-_RESERVED = {"input": frozenset(_OWN_NAMES.split()), "output": frozenset(("flat", "sizes", "DTYPE"))}
-
-
 @dataclass(frozen=True)
 class InputText:
     name: str
@@ -88,9 +74,14 @@ def parameter_text(slot: ParameterSlot) -> str:
 
 
 def check_own_name(tensor: Tensor, what: str) -> None:
-    """Refuse an input or output whose name the functions of the package need. Raises SpecError."""
+    """Refuse what the functions of the package call by names made from others, or an output as `predict` does.
+
+    Raises SpecError.
+    """
     name = tensor.name
-    if name in _RESERVED[what] or name.startswith("_") or (what == "input" and name.endswith("_batch")):
+    if name.startswith("_") or (
+        name.endswith(("_batch", "_rows")) if what == "input" else name in ("flat", "sizes", "DTYPE")
+    ):
         raise SpecError(
             f"{what} name '{name}' is a name that generated code uses for itself", remedy=f"try '{name.strip('_')}_'"
         )

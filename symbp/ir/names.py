@@ -21,6 +21,14 @@ RESERVED_FOR_INPUTS = frozenset(
     {
         "batch", "epochs", "first", "flat", "last", "losses", "order", "progress", "row", "rows", "sample", "samples",
         "seed", "settings", "shuffle", "sizes", "start", "steps", "turn", "validation", "value",
+        # functions and records that these functions use
+        "backward", "explain", "forward", "loss", "places", "scratch", "update", "validate",
+        "batch_size", "first_not_finite", "fit_epochs", "load_checkpoint", "save_checkpoint",
+        "loss_and_grad_into", "predict_into", "train_step_into", "train_steps_into",
+        "predict_positions", "predict_workspace", "train_positions", "train_workspace",
+        "Any", "Array", "ArrayLike", "Callable", "Door", "Initializer", "Input", "Layout", "Linear", "Optimizer",
+        "OptimizerState", "Parameter", "Parameters", "PathLike", "Requirement", "Sequence", "Setting", "TrainingLog",
+        "DTYPE", "EQUATIONS", "INPUTS", "OPTIMIZER", "PARAMETERS", "REQUIREMENTS", "SPEC_HASH",
     }
 )  # fmt: skip
 

@@ -297,14 +297,26 @@ def test_a_state_that_is_not_the_optimizer_s(net: ModuleType, refused: Callable[
     assert refused("TrainingError", lambda: net.save(params, tmp_path / "w.safetensors", params)).endswith(remedy)
 
 
-@pytest.mark.parametrize("name", ["batch", "flat", "order", "x_batch", "_x"])
-def test_an_input_called_like_a_variable_of_the_package(name: str) -> None:
+def model_of(name: str) -> Model:
     model = Model("m")
     b = model.axis("b", "samples")
     x, w = model.input(name, b), model.parameter("w")
     model.loss(mean(w * x[b], b))
     model.optimizer(SGD())
+    return model
+
+
+@pytest.mark.parametrize("name", ["batch", "flat", "order", "loss", "DTYPE", "x_batch", "_x"])
+def test_an_input_called_like_a_variable_of_the_package(name: str) -> None:
     with pytest.raises(SpecError) as caught:
+        emit_model(model_of(name))
+    text = f"input name '{name}' is a name that generated code uses for itself; try '{name.strip('_')}_'"
+    assert str(caught.value).endswith(text)
+
+
+def test_an_output_called_like_a_variable_of_predict() -> None:
+    model = model_of("x")
+    b = model.axes["b"]
+    model.output(model.define("flat[b]", 2 * model.tensors["x"][b]))
+    with pytest.raises(SpecError, match=r"output name 'flat' is a name .*; try 'flat_'"):
         emit_model(model)
-    shown = f"{name.strip('_')}_"
-    assert str(caught.value) == (f"input name '{name}' is a name that generated code uses for itself; try '{shown}'")
