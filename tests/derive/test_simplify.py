@@ -14,7 +14,7 @@ from symbp.derive.simplify.tidy import tidy
 from symbp.derive.stabilise import stabilise
 from symbp.ir import Affine, NonNegative, Program, Reduction, Role, Zero, statement_text
 from symbp.ir.derivation import Derivation
-from symbp.ir.functions import select, sigmoid, tanh
+from symbp.ir.functions import relu, select, sigmoid, tanh
 from tests.derive.equations import Equations
 from tests.derive.models import MODELS
 
@@ -147,6 +147,19 @@ def test_copies_of_the_primal_go_unless_they_are_outputs() -> None:
 def test_gather_is_not_a_copy() -> None:
     program, _ = MODELS["embedding"](3)
     assert "e[b, t, k] = E[token[b, t], k]" in [statement_text(s) for s in simplify_primal(program).statements]
+
+
+def test_stored_product_is_not_divided_by_what_may_be_zero() -> None:
+    """``-v**2*r`` is ``y/r`` with ``y = -v**2*r**2``, but only where r is not 0."""
+    eq = Equations()
+    k = eq.axis("k", 3)
+    v, s = eq.parameter("v", k), eq.parameter("s")
+    r = eq.let("r", (), relu(s[()]))
+    y = eq.let("y", (k,), -(v[k] ** 2) * r[()] ** 2)
+    eq.let("loss", (), sp.exp(y[k]), over=(k,))
+    program = eq.program("loss")
+    for value in (-0.5, 0.5):
+        assert_same_gradients(program, {"v": np.array([0.5, -1.0, 2.0]), "s": np.array(value)})
 
 
 def test_tensor_that_is_written_in_part_is_not_written_into_its_reader() -> None:

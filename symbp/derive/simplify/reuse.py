@@ -176,7 +176,10 @@ class ForwardValues:
                         traded[factor] = traded.get(factor, sp.S.Zero) - direction * power
                     traded[value] = traded.get(value, sp.S.Zero) + direction
                     traded = {b: p for b, p in traded.items() if p != 0}
-                    if _weight(traded) < least:
+                    # 1/value is 1/(product of its factors): those must have been divided by before.
+                    divisors = [f for f, p in factors.items() if p > 0] if value in _divisors(traded) else []
+                    divisors += [b for b in _divisors(traded) if b != value]
+                    if _weight(traded) < least and all(powers.get(b, 0) < 0 for b in divisors):
                         best, least = (traded, (sign * known.number) ** -direction), _weight(traded)
         return best
 
@@ -206,6 +209,11 @@ class _Table:
 
     def body(self, expr: sp.Expr) -> Body:
         return Body.build(expr, self._operands)
+
+
+def _divisors(powers: Mapping[sp.Expr, sp.Expr]) -> list[sp.Expr]:
+    """What a product divides by. A rewritten one must not divide by anything else: that may be 0."""
+    return [base for base, power in powers.items() if power.is_negative]
 
 
 def _weight(powers: Mapping[sp.Expr, sp.Expr]) -> int:
