@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from symbp.ir.affine import Index, Read
-from symbp.ir.body import Body
-from symbp.ir.plan import BEST, PLACE, TOTAL, If, Loop, Nest, Node, Note, Store, Track, Update
+from symbp.ir.affine import Affine, Index, Read
+from symbp.ir.body import Body, Operand
+from symbp.ir.plan import BEST, PLACE, TOTAL, If, Loop, Nest, Node, Note, SetIndex, Store, Track, Update
 from symbp.ir.statement import Guard, Holds
 from symbp.schedule.access import accesses
 
@@ -74,20 +74,33 @@ def _uses(node: Node, name: str) -> bool:
 def _to_scalar(node: Node, name: str) -> Node:
     scalar = Read(name)
 
-    def body(value: Body) -> Body:
-        return value.replace_reads(lambda r: Body.of(scalar) if r.tensor == name else None)
+    def read(element: Read) -> Read:
+        return scalar if element.tensor == name else element
+
+    def affine(value: Affine) -> Affine:
+        return value.map_reads(read) if any(r.tensor == name for r in value.reads()) else value
+
+    def operand(value: Operand) -> Operand:
+        if isinstance(value, Affine):
+            return affine(value)
+        return read(Read(value.tensor, tuple(map(affine, value.subscripts))))
 
     def guard(value: Guard) -> Guard:
-        return Holds(body(value.condition)) if isinstance(value, Holds) else value
+        if isinstance(value, Holds):
+            return Holds(value.condition.map_operands(operand))
+        return replace(value, value=affine(value.value))
 
     if isinstance(node, Loop):
         return replace(node, body=tuple(_to_scalar(n, name) for n in node.body))
     if isinstance(node, If):
         return If(tuple(map(guard, node.guards)), tuple(_to_scalar(n, name) for n in node.body))
     if isinstance(node, Store):
-        return Store(scalar if node.target.tensor == name else node.target, body(node.value), node.update)
+        target = Read(node.target.tensor, tuple(map(affine, node.target.subscripts)))
+        return Store(read(target), node.value.map_operands(operand), node.update)
     if isinstance(node, Track):
-        return replace(node, value=body(node.value))
+        return replace(node, value=node.value.map_operands(operand))
+    if isinstance(node, SetIndex):
+        return replace(node, value=affine(node.value))
     return node
 
 

@@ -1,0 +1,70 @@
+"""Nodes of a plan as lines of text, for comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from symbp.ir import Affine, Program, statement_text
+from symbp.ir.plan import Fill, If, Loop, Nest, Node, Note, Product, SetIndex, Slice, Store, Track
+from symbp.ir.statement import Statement
+from symbp.ir.text import body_text, guard_text
+from symbp.schedule.lower import lower_statement
+
+
+def node_lines(nodes: Iterable[Node], indent: str = "") -> list[str]:
+    lines: list[str] = []
+    for node in nodes:
+        if isinstance(node, Loop):
+            lower, stop = (
+                str(b) if len(b.values) == 1 else f"{word}({b})"
+                for b, word in ((node.lower, "max"), (node.stop, "min"))
+            )
+            down = " down" if node.step < 0 else ""
+            lines.append(f"{indent}for {node.index} in {lower}..{stop}{down}:")
+            lines += node_lines(node.body, indent + "  ")
+        elif isinstance(node, If):
+            lines.append(f"{indent}if {', '.join(map(guard_text, node.guards))}:")
+            lines += node_lines(node.body, indent + "  ")
+        else:
+            lines.append(indent + _line(node))
+    return lines
+
+
+def _line(node: Node) -> str:
+    if isinstance(node, Note):
+        return f"# {statement_text(node.statement)}"
+    if isinstance(node, Store):
+        return f"{node.target} {node.update.value} {body_text(node.value)}"
+    if isinstance(node, SetIndex):
+        return f"{node.index} := {node.value}"
+    if isinstance(node, Track):
+        where = f" at {node.position} = {node.at}" if node.position else ""
+        return f"{node.best} max= {body_text(node.value)}{where}"
+    if isinstance(node, Fill):
+        return f"fill {node.tensor} with {node.value}"
+    assert isinstance(node, Product)
+    return f"{_slice(node.out)} {'+=' if node.accumulate else '='} {_slice(node.left)} @ {_slice(node.right)}"
+
+
+def _slice(part: Slice) -> str:
+    axes = ", ".join(str(a) if isinstance(a, Affine) else f"{a[0]}:{a[1]}" for a in part.axes)
+    shape = f" as {part.rows}x{part.columns}" if (part.rows, part.columns) != (1, 1) else ""
+    return f"{part.tensor}[{axes}]{shape}{'.T' if part.transposed else ''}"
+
+
+def nest_lines(nests: Iterable[Nest]) -> list[str]:
+    """All nests, an empty line between them."""
+    lines: list[str] = []
+    for nest in nests:
+        lines += ["", *node_lines(nest.nodes)] if lines else node_lines(nest.nodes)
+    return lines
+
+
+def equations(program: Program) -> list[str]:
+    return [statement_text(s) for s in program.statements]
+
+
+def lowered(program: Program, name: str, *, fresh: bool = True, at: int = 0) -> list[str]:
+    """The loops of one of the statements that write `name`."""
+    statement: Statement = program.definitions(name)[at]
+    return node_lines(lower_statement(statement, program, fresh=fresh))
