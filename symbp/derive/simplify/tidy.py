@@ -90,7 +90,7 @@ def factored(expr: sp.Expr, *, numbers: bool = True) -> sp.Expr:
 
 
 def _split(term: sp.Expr) -> tuple[sp.Rational, dict[sp.Expr, sp.Expr]]:
-    """A product as its number and its factors with their powers; ``a**v``, with an unknown power, is a factor itself."""
+    """A product as its number and its factors with their powers; ``a**v``, of unknown power, is a factor itself."""
     number, rest = term.as_coeff_Mul()
     powers: dict[sp.Expr, sp.Expr] = {}
     for factor in sp.Mul.make_args(rest) if rest != 1 else ():
