@@ -43,6 +43,7 @@ def make_plan(
     """
     model = derivation.primal if derivation is not None else predict
     assert model is not None, "a model has outputs or a loss"
+    _check_sizes(model)
     parameters = lay_out(model)
     procedures: list[Procedure] = []
     tensors: dict[str, Tensor] = {}
@@ -72,6 +73,18 @@ def make_plan(
         hyper=update.with_role(Role.HYPER) if update is not None else (),
         optimizer=update.name if update is not None else "",
     )
+
+
+def _check_sizes(model: Program) -> None:
+    """Raise ShapeError for a run-time size that no input could tell."""
+    told = {s for t in model.with_role(Role.INPUT) for extent in t.shape for s in extent.sizes()}
+    for statement in model.statements:
+        for size in (s for r in statement.domain.ranges for extent in (r.lower, r.stop) for s in extent.sizes()):
+            if size not in told:
+                raise ShapeError(
+                    f"the run-time size {size} in the equation of '{statement.tensor}' is not the extent of any input",
+                    remedy="give the axis a fixed extent, or declare an input over it",
+                )
 
 
 def lay_out(program: Program) -> tuple[ParameterSlot, ...]:
