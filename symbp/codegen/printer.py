@@ -65,6 +65,11 @@ def _is_decimal(value: sp.Rational) -> bool:
     return rest == 1 and len(repr(float(value))) <= 10
 
 
+def _is_plain_number(expr: sp.Expr) -> bool:
+    """True for what SymPy can evaluate: not for ``relu(2)``, whose function is ours."""
+    return bool(expr.is_number) and not expr.has(ScalarFunction)
+
+
 class CodePrinter(StrPrinter):
     """One printer per procedure; it records the functions it needs in `functions`."""
 
@@ -180,7 +185,7 @@ class CodePrinter(StrPrinter):
     # ------------------------------------------------------------------------------------------------- arithmetic
 
     def _print_Add(self, expr: sp.Add, order: object = None) -> str:
-        if expr.is_number:
+        if _is_plain_number(expr):
             return self.literal(float(expr))
         terms = sorted(expr.args, key=lambda t: t.could_extract_minus_sign() and not t.is_number)
         parts: list[str] = []
@@ -194,7 +199,7 @@ class CodePrinter(StrPrinter):
         return "".join(parts)
 
     def _print_Mul(self, expr: sp.Mul) -> str:
-        if expr.is_number:
+        if _is_plain_number(expr):
             return self.literal(float(expr))
         coefficient, rest = expr.as_coeff_Mul()
         negative = bool(coefficient < 0)
@@ -203,7 +208,7 @@ class CodePrinter(StrPrinter):
         below: list[str] = []
         number = sp.S.One
         for factor in sp.Mul.make_args(rest):
-            if factor.is_number:
+            if _is_plain_number(factor):
                 number *= factor
                 continue
             base, exponent = factor.as_base_exp()
@@ -233,7 +238,7 @@ class CodePrinter(StrPrinter):
 
     def _print_Pow(self, expr: sp.Pow, rational: bool = False) -> str:
         base, exponent = expr.base, expr.exp
-        if expr.is_number:
+        if _is_plain_number(expr):
             return self.literal(float(expr))
         if exponent.is_Rational and exponent < 0:
             return f"{self.literal(1.0)} / {self._tight(base**-exponent)}"
@@ -247,9 +252,9 @@ class CodePrinter(StrPrinter):
             blank = "" if shown_base.isidentifier() else " "  # the formatter's rule
             return f"{shown_base}{blank}**{blank}{int(exponent)}"
         if exponent.is_Rational and exponent.q == 2:
-            whole = self._print(base ** sp.Integer(exponent.p // 2))
+            whole = self.parenthesize(base ** sp.Integer(exponent.p // 2), PRECEDENCE["Mul"])
             return f"{whole} * {self._call('sqrt', (base,))}"
-        shown = self.literal(float(exponent)) if exponent.is_number else self._print(exponent)
+        shown = self.literal(float(exponent)) if _is_plain_number(exponent) else self._print(exponent)
         return f"{self.parenthesize(base, PRECEDENCE['Pow'])}**{shown if exponent.is_Atom else f'({shown})'}"
 
     def _tight(self, expr: sp.Expr) -> str:

@@ -1,0 +1,41 @@
+"""Scalar expressions as code: brackets, powers, numbers."""
+
+from __future__ import annotations
+
+import pytest
+import sympy as sp
+
+from symbp.codegen.printer import CodePrinter, Names
+from symbp.ir import Body, Read
+from symbp.ir.functions import relu, select, tanh
+
+x, y = (Body.of(Read(name)) for name in "xy")
+a, b = sp.symbols("a b", real=True)
+HALF = sp.Rational(1, 2)
+
+
+@pytest.mark.parametrize(
+    ("expression", "code"),
+    [
+        ((1 + a) ** (3 * HALF), "(1.0 + x) * sqrt(1.0 + x)"),
+        (b * (1 + a) ** (5 * HALF), "y * (1.0 + x)**2 * sqrt(1.0 + x)"),
+        (b / (1 + a) ** (3 * HALF), "y / ((1.0 + x) * sqrt(1.0 + x))"),
+        ((1 + a) ** (-3 * HALF), "1.0 / ((1.0 + x) * sqrt(1.0 + x))"),
+        (a ** (3 * HALF), "x * sqrt(x)"),
+        ((1 + a) ** HALF, "sqrt(1.0 + x)"),
+        (b**2 / a**2, "y * y / (x * x)"),
+        ((-a) ** 2 - (a + b) * (a - b), "x * x - (x + y) * (x - y)"),
+        (a**b / a, "x**y / x"),
+        ((a + 1) ** (b + 1), "(1.0 + x)**(1.0 + y)"),
+        (2 * relu(sp.Integer(2)), "2.0 * relu(2.0)"),
+        (a * tanh(3 * relu(sp.Integer(-1))), "x * tanh(3.0 * relu(-1.0))"),
+        (1 + relu(sp.Integer(2)), "1.0 + relu(2.0)"),
+        (relu(sp.Integer(3)) ** 2 * a**2, "x * x * relu(3.0)**2"),
+        (select(sp.Gt(a, b), a + 1, b) * b, "y * (1.0 + x if x > y else y)"),
+    ],
+    ids=str,
+)
+def test_text(expression: sp.Expr, code: str) -> None:
+    body = Body.combine(expression, {a: x, b: y})
+    printed = CodePrinter("float64", Names(scalars=frozenset("xy"))).body(body)
+    assert printed.replace(" ** ", "**") == code
