@@ -199,7 +199,6 @@ def train_context(plan: Plan, texts: dict[str, ProcedureText]) -> dict[str, obje
     known = [t.name for t in plan.inputs]
     inputs = [n for n in known if n in (*forward.arguments, *backward.arguments)]
     typed = ["params: Parameters", *(f"{n}: ArrayLike" for n in inputs)]
-    both = merged(forward.arguments, backward.arguments)
     return {
         "inputs": inputs,
         "loss_header": signature("loss", typed, "float"),
@@ -207,7 +206,9 @@ def train_context(plan: Plan, texts: dict[str, ProcedureText]) -> dict[str, obje
         "enter": enter(inputs),
         "scratch": scratch_lines(plan, "train"),
         "forward": call("kernels.forward", _flat(forward.arguments), indent=17),
-        "loss_and_grad": call("kernels.loss_and_grad_into", _flat(both, grads="grads.flat"), indent=12),
+        # Two calls, not one of loss_and_grad_into: that one would compile the code of both a second time.
+        "value": call("kernels.forward", _flat(forward.arguments), indent=12),
+        "backward": call("kernels.backward", _flat(backward.arguments, grads="grads.flat"), indent=4),
     }
 
 
