@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 
 WIDTH = 88
@@ -46,14 +45,7 @@ def _fold_line(line: str) -> str:
     stripped = line.lstrip(" ")
     indent = len(line) - len(stripped)
     if len(line) > WIDTH and stripped.startswith("# "):
-        return textwrap.fill(
-            stripped[2:],
-            WIDTH,
-            initial_indent=" " * indent + "# ",
-            subsequent_indent=" " * indent + "#     ",
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
+        return _indented("\n".join(f"# {part}" for part in _fold_equation(stripped[2:], WIDTH - indent - 2)), indent)
     if len(line) <= WIDTH or stripped.startswith(("#", "def ", '"')):
         return line
     if stripped.startswith("return "):
@@ -67,6 +59,41 @@ def _fold_line(line: str) -> str:
     else:
         body = [part for piece in _split_operators(value) for part in _fold_piece(piece, indent + 4)]
     return _indented("\n".join([f"{lead} {operator} (", *(f"    {b}" for b in body), ")"]), indent)
+
+
+def _fold_equation(text: str, width: int) -> list[str]:
+    """An equation in lines of at most `width` where it can be, broken outside brackets if possible."""
+    lead = " " * (len(text) - len(text.lstrip()))
+    lines: list[str] = []
+    rest = text
+    while len(rest) > width and (position := _best_break(rest, width)) is not None:
+        lines.append(rest[:position].rstrip())
+        rest = f"{lead}    {rest[position:].lstrip()}"
+    return [*lines, rest]
+
+
+def _best_break(text: str, width: int) -> int | None:
+    """Where to break a line: as far outside as can be, at a comma sooner than at an operator, and as late as can be."""
+    best: tuple[int, int, int] | None = None
+    position = None
+    square = depth = 0
+    for k, character in enumerate(text[: width + 1]):
+        square += (character == "[") - (character == "]")
+        depth += (character == "(") - (character == ")")
+        if square or 2 * k < width:
+            continue
+        if character == " " and text[k - 1] == ",":
+            kind = 0
+        elif text[k : k + 3] in (" + ", " - "):
+            kind = 1
+        elif character in "*/" and "*" not in (text[k - 1], text[k + 1]):
+            kind = 2
+        else:
+            continue
+        found = (-depth, -kind, k)
+        if best is None or found > best:
+            best, position = found, k
+    return position
 
 
 def _fold_piece(piece: str, indent: int) -> list[str]:

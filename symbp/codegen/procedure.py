@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+import sympy as sp
+
 from symbp.codegen.layout import call
 from symbp.codegen.printer import RUNTIME_FUNCTIONS, CodePrinter, Names
 from symbp.ir.affine import Affine, Index, Size
@@ -134,7 +136,7 @@ class Writer:
         return texts[0] if len(texts) == 1 else f"{choice}({', '.join(texts)})"
 
     def condition(self, node: If) -> str:
-        parts = [self.code.body(g.condition) if isinstance(g, Holds) else self.comparison(g) for g in node.guards]
+        parts = [self._holds(g, node) if isinstance(g, Holds) else self.comparison(g) for g in node.guards]
         joined: list[str] = []
         for part in parts:
             value, _, upper = part.partition(" <= ")
@@ -144,6 +146,10 @@ class Writer:
             else:
                 joined.append(part)
         return " and ".join(joined)
+
+    def _holds(self, guard: Holds, node: If) -> str:
+        text = self.code.body(guard.condition)
+        return f"({text})" if isinstance(guard.condition.expr, sp.Or) and len(node.guards) > 1 else text
 
     def comparison(self, guard: NonNegative | Zero | Divisible) -> str:
         """``a - b >= 0`` written ``a >= b``."""
@@ -209,31 +215,46 @@ class Writer:
         return f"{name}({self.slice(node.left)}, {self.slice(node.right)}, {self.slice(node.out)})"
 
     def slice(self, part: Slice) -> str:
-        tensor = self.plan.tensors[part.tensor]
-        pieces: list[str] = []
-        for axis, extent in zip(part.axes, tensor.shape, strict=True):
-            if isinstance(axis, Affine):
-                pieces.append(self.code.affine(axis))
-            else:
-                lower, stop = axis
-                start = "" if not lower.terms else self.code.affine(lower)
-                end = "" if stop == extent else self.code.affine(stop)
-                # The formatter's rule: blanks around the colon of a slice with an expression in it.
-                wide = any(" " in part for part in (start, end))
-                pieces.append(f"{start} : {end}".strip() if wide else f"{start}:{end}")
+        """``z[:, t]``; axes that act as one are merged first: ``z.reshape((n_batch, n_time, 64))[:, t]``."""
+        extents, axes = self._merged(part)
+        pieces = [
+            self.code.affine(axis) if isinstance(axis, Affine) else self._stretch(axis, extent)
+            for axis, extent in zip(axes, extents, strict=True)
+        ]
         while pieces and pieces[-1] == ":":
             pieces.pop()
-        text = self.code.names.name(part.tensor) + (f"[{', '.join(pieces)}]" if pieces else "")
-        if part.rows > 1 or part.columns > 1:
-            spans = [a for a in part.axes if not isinstance(a, Affine)]
-            rows, columns = Affine.of(1), Affine.of(1)
-            for k, (lower, stop) in enumerate(spans):
-                if k < part.rows:
-                    rows = rows * (stop - lower)
-                else:
-                    columns = columns * (stop - lower)
-            text += f".reshape(({self.code.affine(rows)}, {self.code.affine(columns)}))"
+        text = self.code.names.name(part.tensor)
+        if len(extents) < len(part.axes):
+            text += f".reshape(({', '.join(map(self.code.affine, extents))}))"
+        text += f"[{', '.join(pieces)}]" if pieces else ""
         return f"{text}.T" if part.transposed else text
+
+    def _merged(self, part: Slice) -> tuple[list[Affine], list[Affine | tuple[Affine, Affine]]]:
+        """The shape of the tensor with the rows as one axis and the columns as one, and what is kept of each axis."""
+        extents: list[Affine] = []
+        axes: list[Affine | tuple[Affine, Affine]] = []
+        kept = 0
+        for axis, extent in zip(part.axes, self.plan.tensors[part.tensor].shape, strict=True):
+            if not isinstance(axis, Affine):
+                first_of_group = kept in (0, part.rows)
+                kept += 1
+                if not first_of_group:  # kept whole, so that the axis before it counts in multiples of its extent
+                    before = axes[-1]
+                    assert not isinstance(before, Affine)
+                    extents[-1] = extents[-1] * extent
+                    axes[-1] = (before[0] * extent, before[1] * extent)
+                    continue
+            extents.append(extent)
+            axes.append(axis)
+        return extents, axes
+
+    def _stretch(self, axis: tuple[Affine, Affine], extent: Affine) -> str:
+        lower, stop = axis
+        start = "" if not lower.terms else self.code.affine(lower)
+        end = "" if stop == extent else self.code.affine(stop)
+        # The formatter's rule: blanks around the colon of a slice with an expression in it.
+        wide = any(" " in part for part in (start, end))
+        return f"{start} : {end}".strip() if wide else f"{start}:{end}"
 
 
 def write_procedure(plan: Plan, procedure: Procedure, dtype: str) -> ProcedureText:

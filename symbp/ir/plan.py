@@ -98,7 +98,8 @@ class Slice:
 
     `axes` holds an Affine for a fixed position and a pair (lower, stop) for a kept axis. The first `rows` kept axes
     make up the rows and the next `columns` the columns, so that ``x[b, t, j]`` can act as a matrix of
-    ``n_batch*n_time`` rows. `transposed` swaps the two afterwards.
+    ``n_batch*n_time`` rows: axes that act as one follow each other, and all but the first of them are kept whole.
+    `transposed` swaps the two afterwards.
     """
 
     tensor: str

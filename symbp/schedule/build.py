@@ -155,12 +155,14 @@ def _plan_predict(program: Program, parameters: Sequence[ParameterSlot]) -> tupl
 def _plan_training(
     derivation: Derivation, parameters: Sequence[ParameterSlot], exact: bool
 ) -> tuple[tuple[Procedure, Procedure], dict[Memory, Affine]]:
-    program = _ready(verify(keep_digits(derivation.program), "keep_digits") if exact else derivation.program)
+    adjoints = dict(derivation.gradients)
+    wanted = (derivation.program.loss, *adjoints.values())
+    # What only `predict` returns is no part of training.
+    program = replace(derivation.program.keep_live(wanted), outputs=())
+    program = _ready(verify(keep_digits(program), "keep_digits") if exact else program)
     ahead = {s.tensor for s in program.keep_live([program.loss]).statements}
     steps = order(program)
-    adjoints = dict(derivation.gradients)
     gradient_names = {adjoints[p.name] for p in parameters if p.name in adjoints}
-    wanted = (program.loss, *adjoints.values())
     nests_of = [
         fuse_nests(_lower_steps([s for s in steps if (s.tensors[0] in ahead) == is_forward], program, wanted))
         for is_forward in (True, False)

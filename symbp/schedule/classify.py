@@ -73,7 +73,6 @@ def as_contraction(statement: Statement, program: Program, bound: Iterable[Index
     row_group = _merge(rows, (out, left))
     column_group = _merge(columns, (out, right))
     inner_group = _merge(inner, (left, right))
-    row_group, column_group, inner_group = _settle(out, left, right, row_group, column_group, inner_group)
     if any(_is_small(group, ranges) for group in (column_group, inner_group)):
         return None
     batch += [i for i in (*rows, *columns) if i not in (*row_group, *column_group)]
@@ -138,12 +137,6 @@ class _Access:
         axes = [self.axis_of[i] for i in group]
         return axes == list(range(axes[0], axes[0] + len(axes))) and all(map(self.is_whole, axes[1:]))
 
-    def reshapes(self, kept: Iterable[Index]) -> bool:
-        """True if the kept axes are the last ones and all but the first of them are covered whole."""
-        axes = sorted(self.axis_of[i] for i in kept)
-        rank = self.tensor.rank
-        return axes == list(range(rank - len(axes), rank)) and all(map(self.is_whole, axes[1:]))
-
     def matrix(self, rows: list[Index], columns: list[Index]) -> Slice:
         kept = {self.axis_of[i] for i in (*rows, *columns)}
         axes = tuple(self.span(a) if a in kept else s for a, s in enumerate(self.subscripts))
@@ -153,28 +146,10 @@ class _Access:
 
 
 def _merge(group: list[Index], accesses: tuple[_Access, _Access]) -> list[Index]:
-    """The whole group if both tensors let it act as one axis, else its last index."""
+    """As many of the group, the last ones first, as both tensors let act as one axis."""
     ordered = sorted(group, key=lambda i: accesses[0].axis_of[i])
-    return ordered if len(ordered) > 1 and all(a.merges(ordered) for a in accesses) else ordered[-1:]
-
-
-def _settle(
-    out: _Access, left: _Access, right: _Access, rows: list[Index], columns: list[Index], inner: list[Index]
-) -> tuple[list[Index], list[Index], list[Index]]:
-    """Give up merging where a tensor could not be reshaped to a matrix without a copy."""
-    if (len(rows) > 1 or len(columns) > 1) and not out.reshapes((*rows, *columns)):
-        rows, columns = rows[-1:], columns[-1:]
-    if (len(rows) > 1 or len(inner) > 1) and not left.reshapes((*rows, *inner)):
-        rows, inner = rows[-1:], inner[-1:]
-    if (len(inner) > 1 or len(columns) > 1) and not right.reshapes((*inner, *columns)):
-        inner, columns = inner[-1:], columns[-1:]
-    # Giving up one group may have made another pair impossible; single axes always work.
-    fits = (
-        (len(rows) + len(columns) == 2 or out.reshapes((*rows, *columns)))
-        and (len(rows) + len(inner) == 2 or left.reshapes((*rows, *inner)))
-        and (len(inner) + len(columns) == 2 or right.reshapes((*inner, *columns)))
-    )
-    return (rows, columns, inner) if fits else (rows[-1:], columns[-1:], inner[-1:])
+    suffixes = (ordered[k:] for k in range(len(ordered)))
+    return next(s for s in suffixes if all(a.merges(s) for a in accesses))
 
 
 def _is_small(group: list[Index], ranges: dict[Index, Range]) -> bool:

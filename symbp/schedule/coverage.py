@@ -13,7 +13,7 @@ from symbp.ir.affine import ONE, Affine, Index
 from symbp.ir.bounds import holds_everywhere, is_implied
 from symbp.ir.order import Scan
 from symbp.ir.program import Tensor
-from symbp.ir.statement import Statement
+from symbp.ir.statement import Domain, Statement
 from symbp.ir.verify import are_disjoint
 from symbp.schedule.lower import free_guards, needs_zero
 
@@ -118,19 +118,34 @@ def _covered(statements: Sequence[Statement], tensor: Tensor) -> bool:
 
 
 def _spans(statement: Statement) -> tuple[tuple[Affine, Affine], ...] | None:
-    """The box a statement writes, if it writes all of it: every axis a constant, or an index of its own."""
+    """The box a statement writes, if it writes all of it: every axis a constant, or indices of its own."""
     if free_guards(statement):
         return None
     spans = []
-    seen = set()
+    seen: set[Index] = set()
     for subscript in statement.subscripts:
         running = subscript.indices()
-        if not running:
-            spans.append((subscript, subscript + 1))
-            continue
-        if len(running) > 1 or running[0] in seen or subscript.coefficient(running[0]) != ONE:
+        span = _span(subscript, statement.domain)
+        if span is None or seen & set(running):
             return None
-        seen.add(running[0])
-        loop, shift = statement.domain.range_of(running[0]), subscript.without(running[0])
-        spans.append((loop.lower + shift, loop.stop + shift))
+        seen.update(running)
+        spans.append(span)
     return tuple(spans)
+
+
+def _span(subscript: Affine, domain: Domain) -> tuple[Affine, Affine] | None:
+    """The stretch ``[lower, stop)`` that a subscript runs through without a gap.
+
+    Several indices do so if they count like digits: each steps over all that those before it cover, ``25*o + 5*p + q``.
+    """
+    left = list(subscript.indices())
+    lower, step = subscript, ONE
+    while left:
+        index = next((i for i in left if subscript.coefficient(i) == step), None)
+        if index is None:
+            return None
+        left.remove(index)
+        loop = domain.range_of(index)
+        lower = lower.without(index) + step * loop.lower
+        step = step * loop.extent
+    return lower, lower + step
