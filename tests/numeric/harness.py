@@ -161,10 +161,7 @@ def check_outputs(case: Case, net: ModuleType, dtype: str, feed: Feed) -> None:
     assert case.outputs is not None
     expected = case.outputs({name: torch.tensor(array) for name, array in feed.items()})
     params, _ = arguments(net, feed)
-    code = net.predict.__code__
-    needed = code.co_varnames[1 : code.co_argcount]
-    given = [feed[n].astype(dtype) if feed[n].dtype.kind == "f" else feed[n] for n in needed]
-    found = net.predict(params, *given)
+    found = net.predict(params, *inputs_of(net.predict, net, feed))
     found = found if isinstance(found, tuple) else (found,)
     assert len(found) == len(expected)
     limit = 1e-10 if dtype == "float64" else 1e-4
@@ -195,12 +192,18 @@ def tolerances(
 
 
 def arguments(net: ModuleType, feed: Feed) -> tuple[Any, list[Array]]:
-    """Parameters and inputs as the module takes them."""
+    """Parameters and inputs as ``loss_and_grad`` takes them."""
     params = net.init(seed=0)
     for name in params:
         params[name][...] = feed[name]
-    inputs = [feed[declared.name] for declared in net.INPUTS]
-    return params, [a.astype(net.DTYPE) if a.dtype.kind == "f" else a for a in inputs]
+    return params, inputs_of(net.loss_and_grad, net, feed)
+
+
+def inputs_of(function: Any, net: ModuleType, feed: Feed) -> list[Array]:
+    """The arrays that a function of a module takes after the parameters, in the module's dtype."""
+    code = function.__code__
+    wanted = [feed[name] for name in code.co_varnames[1 : code.co_argcount]]
+    return [a.astype(net.DTYPE) if a.dtype.kind == "f" else a for a in wanted]
 
 
 def generated(case: Case, dtype: str) -> ModuleType:
