@@ -80,9 +80,10 @@ def _best_break(text: str, width: int) -> int | None:
     for k, character in enumerate(text[: width + 1]):
         square += (character == "[") - (character == "]")
         depth += (character == "(") - (character == ")")
-        if square or 2 * k < width:
+        is_where = text.startswith(" where ", k) and bool(text[:k].strip())
+        if square or (2 * k < width and not is_where):
             continue
-        if character == " " and text[k - 1] == ",":
+        if is_where or (character == " " and text[k - 1] == ","):
             kind = 0
         elif text[k : k + 3] in (" + ", " - "):
             kind = 1
@@ -113,9 +114,19 @@ def _fold_piece(piece: str, indent: int) -> list[str]:
 def _fold_call(text: str, indent: int, lead: str = "") -> str:
     """A long call with its arguments on lines of their own; empty if the text is no call."""
     name, opening, inside = text.partition("(")
-    if not opening or not inside.endswith(")") or not name.replace(".", "").isidentifier():
+    if not opening or not name.replace(".", "").isidentifier() or _closing(inside) != len(inside) - 1:
         return ""
     return _indented(call(name, _split_at(inside[:-1], (",",)), indent=indent, lead=lead), indent)
+
+
+def _closing(inside: str) -> int:
+    """Where the bracket closes that was opened before `inside`; -1 if it does not."""
+    depth = 1
+    for position, character in enumerate(inside):
+        depth += (character in "([{") - (character in ")]}")
+        if depth == 0:
+            return position
+    return -1
 
 
 def _indented(text: str, indent: int) -> str:
