@@ -94,7 +94,7 @@ def _context(plan: Plan, texts: dict[str, ProcedureText], **given: str) -> dict[
         "summary": given["summary"] or "a model compiled from its equations.",
         "version": __version__,
         "plan": plan,
-        "procedures": [_headed(t) for t in texts.values()],
+        "procedures": [_headed(one) for text in texts.values() for one in (*text.parts, text)],
         "calls": _kernel_calls(plan, texts, fit),
         "inputs": [input_text(t) for t in plan.inputs],
         "parameters": [parameter_text(p) for p in plan.parameters],
@@ -111,8 +111,12 @@ def _context(plan: Plan, texts: dict[str, ProcedureText], **given: str) -> dict[
 
 
 def _headed(text: ProcedureText) -> dict[str, Any]:
+    calls = [call(p.name, p.arguments, indent=4) for p in text.parts[:-1]]
+    for last in text.parts[-1:]:
+        calls.append(call(last.name, last.arguments, indent=4, lead="return " if text.returns else ""))
     return {
         "header": signature(text.name, text.arguments),
+        "calls": calls,
         **{name: getattr(text, name) for name in ("name", "summary", "sizes", "views", "nests", "returns", "printer")},
     }
 

@@ -67,6 +67,7 @@ class ProcedureText:
     nests: tuple[tuple[Node, ...], ...]
     returns: str
     printer: Writer
+    parts: tuple[ProcedureText, ...] = ()
 
 
 class Writer:
@@ -269,7 +270,10 @@ def write_procedure(plan: Plan, procedure: Procedure, dtype: str) -> ProcedureTe
         if tensor not in inputs:
             inputs.append(tensor)
         sizes.append((size.name, text))
-    inputs.sort(key=[t.name for t in plan.inputs].index)
+    parts = tuple(write_procedure(plan, part, dtype) for part in procedure.parts)
+    known = [t.name for t in plan.inputs]
+    inputs += [n for n in known if n not in inputs and any(writer.code.names.name(n) in p.arguments for p in parts)]
+    inputs.sort(key=known.index)
     memories = [m for m in Memory if any(b.memory is m for b in procedure.views)]
     arguments = ["params"] if Memory.PARAMETERS in memories else []
     arguments += [writer.code.names.name(n) for n in inputs]
@@ -289,8 +293,10 @@ def write_procedure(plan: Plan, procedure: Procedure, dtype: str) -> ProcedureTe
     if procedure.returns:
         returns = writer.code.names.name(procedure.returns)
         returns = returns if procedure.returns in writer.code.names.scalars else f"{returns}[0]"
+    if parts:  # it only calls them
+        sizes, views, nests = [], (), ()
     return ProcedureText(
-        procedure.name, procedure.summary, tuple(arguments), tuple(sizes), views, nests, returns, writer
+        procedure.name, procedure.summary, tuple(arguments), tuple(sizes), views, nests, returns, writer, parts
     )
 
 

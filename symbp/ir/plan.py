@@ -177,7 +177,8 @@ class Procedure:
     """One function of the generated module.
 
     `inputs` are the arrays it reads by name, `views` the buffers it cuts out of the flat arrays, `results` the tensors
-    it writes that the caller owns, `returns` the scalar it gives back (the loss).
+    it writes that the caller owns, `returns` the scalar it gives back (the loss). A long one has `parts`: its nests in
+    functions of their own, which it calls one after the other.
     """
 
     name: str
@@ -187,6 +188,7 @@ class Procedure:
     results: tuple[str, ...]
     nests: tuple[Nest, ...]
     returns: str = ""
+    parts: tuple[Procedure, ...] = ()
 
     def uses(self, memory: Memory) -> bool:
         return any(b.memory is memory for b in self.views)

@@ -29,6 +29,7 @@ from symbp.schedule.inline import inline_arguments
 from symbp.schedule.lower import lower_statement
 from symbp.schedule.notes import head_with_equations
 from symbp.schedule.scalarise import scalarise
+from symbp.schedule.split import split_procedure
 
 NEXT = "_next"  # an optimizer writes w_next[i]; it takes the place of w[i] at the end of the iteration
 
@@ -59,6 +60,7 @@ def make_plan(
     if update is not None:
         procedures.append(_plan_update(update))
         tensors |= {t.name: t for t in update.tensors if t.name not in tensors}
+    procedures = [p if p.name == "update" else split_procedure(p, taken=tuple(tensors)) for p in procedures]
     return Plan(
         name=model.name,
         inputs=model.with_role(Role.INPUT),
