@@ -73,15 +73,18 @@ def _fold_equation(text: str, width: int) -> list[str]:
 
 
 def _best_break(text: str, width: int) -> int | None:
-    """Where to break a line: as far outside as can be, at a comma sooner than at an operator, and as late as can be."""
-    best: tuple[int, int, int] | None = None
-    position = None
+    """Where to break a line: as far outside as can be, at a comma sooner than at an operator, and as late as can be.
+
+    A line should be half full at least.
+    """
+    best: tuple[bool, int, int, int] | None = None
     square = depth = 0
+    start = len(text) - len(text.lstrip())
     for k, character in enumerate(text[: width + 1]):
         square += (character == "[") - (character == "]")
         depth += (character == "(") - (character == ")")
-        is_where = text.startswith(" where ", k) and bool(text[:k].strip())
-        if square or (2 * k < width and not is_where):
+        is_where = text.startswith(" where ", k)
+        if square or k <= start:
             continue
         if is_where or (character == " " and text[k - 1] == ","):
             kind = 0
@@ -91,10 +94,9 @@ def _best_break(text: str, width: int) -> int | None:
             kind = 2
         else:
             continue
-        found = (-depth, -kind, k)
-        if best is None or found > best:
-            best, position = found, k
-    return position
+        found = (is_where or 2 * k >= width, -depth, -kind, k)
+        best = found if best is None else max(best, found)
+    return None if best is None else best[-1]
 
 
 def _fold_piece(piece: str, indent: int) -> list[str]:
