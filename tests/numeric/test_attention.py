@@ -13,7 +13,11 @@ def test_equations(case: Case) -> None:
     check_equations(case)
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+#: The last case is the longest by far to compile.
+MODULES = [*CASES[:-1], pytest.param(CASES[-1], marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("case", MODULES, ids=str)
 def test_module_in_float64(case: Case) -> None:
     check_module(case, "float64")
 
