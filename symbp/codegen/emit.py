@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 from typing import Any
@@ -209,9 +210,7 @@ _STANDARD = {
 
 def _with_imports(text: str) -> str:
     """Put the imports that the text needs where the template left room for them."""
-    code = re.sub(r'""".*?"""', "", text.split("@@IMPORTS@@", 1)[1], flags=re.S)
-    code = re.sub(r"#.*", "", code)
-    words = set(re.findall(r"(?<![\w.])[A-Za-z_]\w*", code))
+    words = _free_names(ast.parse(text.replace("@@IMPORTS@@", "", 1)))
     sources = {**_SOURCES, **dict.fromkeys(RUNTIME_FUNCTIONS, "scalar")}
     groups: list[list[str]] = [[], [], []]
     if "math" in words:
@@ -228,11 +227,28 @@ def _with_imports(text: str) -> str:
         groups[2].append("from . import kernels")
     for module in sorted(set(sources.values())):
         names = sorted(n for n, m in sources.items() if m == module and n in words)
-        # A name that the file defines itself is not imported.
-        names = [n for n in names if not re.search(rf"^def {n}\(", code, flags=re.M)]
         if names:
             groups[2].append(_import(module, names))
     return text.replace("@@IMPORTS@@", "\n\n".join("\n".join(g) for g in groups if g), 1)
+
+
+def _free_names(scope: ast.AST) -> set[str]:
+    """Names that the code reads and does not define: what must be imported, and builtins."""
+    read: set[str] = set()
+    defined: set[str] = set()
+    pending = list(ast.iter_child_nodes(scope))
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.FunctionDef):
+            defined.add(node.name)
+            read |= _free_names(node)
+            continue
+        if isinstance(node, ast.Name):
+            (read if isinstance(node.ctx, ast.Load) else defined).add(node.id)
+        elif isinstance(node, ast.arg):
+            defined.add(node.arg)
+        pending += ast.iter_child_nodes(node)
+    return read - defined
 
 
 def _import(module: str, names: list[str]) -> str:

@@ -159,8 +159,10 @@ def scratch_functions(plan: Plan) -> list[ScratchFunction]:
     return found
 
 
-def scratch_lines(plan: Plan, use: str) -> list[str]:
-    return [f"{m.value} = {use}_{m.value}(**sizes)" for m in plan.workspaces.get(use, {})]
+def scratch_lines(plan: Plan, use: str, wanted: tuple[str, ...] | None = None) -> list[str]:
+    """Lines that fetch the memory to work in: all of it, or what is among the arguments `wanted`."""
+    memories = [m.value for m in plan.workspaces.get(use, {}) if wanted is None or m.value in wanted]
+    return [f"{name} = {use}_{name}(**sizes)" for name in memories]
 
 
 def predict_context(plan: Plan, text: ProcedureText) -> dict[str, object]:
@@ -205,6 +207,7 @@ def train_context(plan: Plan, texts: dict[str, ProcedureText]) -> dict[str, obje
         "grad_header": signature("loss_and_grad", typed, "tuple[float, Parameters]"),
         "enter": enter(inputs),
         "scratch": scratch_lines(plan, "train"),
+        "loss_scratch": scratch_lines(plan, "train", forward.arguments),
         "forward": call("kernels.forward", _flat(forward.arguments), indent=17),
         # Two calls, not one of loss_and_grad_into: that one would compile the code of both a second time.
         "value": call("kernels.forward", _flat(forward.arguments), indent=12),

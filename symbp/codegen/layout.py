@@ -48,6 +48,8 @@ def _fold_line(line: str) -> str:
         return _indented("\n".join(f"# {part}" for part in _fold_equation(stripped[2:], WIDTH - indent - 2)), indent)
     if len(line) <= WIDTH or stripped.startswith(("#", "def ", '"')):
         return line
+    if stripped.startswith("if ") and stripped.endswith(":"):
+        return _indented(_fold_condition(stripped[3:-1], indent), indent)
     if stripped.startswith("return "):
         return _fold_call(stripped[7:], indent, "return ") or line
     lead, operator, value = _split_assignment(stripped)
@@ -59,6 +61,14 @@ def _fold_line(line: str) -> str:
     else:
         body = [part for piece in _split_operators(value) for part in _fold_piece(piece, indent + 4)]
     return _indented("\n".join([f"{lead} {operator} (", *(f"    {b}" for b in body), ")"]), indent)
+
+
+def _fold_condition(text: str, indent: int) -> str:
+    """A long condition, one part a line."""
+    parts = _split_at(text, (" and ",))
+    if indent + 4 + len(text) <= WIDTH:
+        parts = [text]
+    return "\n".join(["if (", *(f"    {p}" for p in parts), "):"])
 
 
 def _fold_equation(text: str, width: int) -> list[str]:
@@ -92,6 +102,8 @@ def _best_break(text: str, width: int) -> int | None:
             kind = 1
         elif character in "*/" and "*" not in (text[k - 1], text[k + 1]):
             kind = 2
+        elif text[k - 2 : k + 1] in (" = ", "+= "):
+            kind = 3
         else:
             continue
         found = (is_where or 2 * k >= width, -depth, -kind, k)
@@ -100,17 +112,32 @@ def _best_break(text: str, width: int) -> int | None:
 
 
 def _fold_piece(piece: str, indent: int) -> list[str]:
-    """A term that is too long still: a bracket at its end is opened up."""
-    if indent + len(piece) <= WIDTH or not piece.endswith(")"):
+    """A part that is too long still: taken apart at its operators, or else the bracket at its end is opened."""
+    if indent + len(piece) <= WIDTH:
         return [piece]
+    if piece.endswith(","):
+        *lines, last = _fold_piece(piece[:-1], indent)
+        return [*lines, last + ","]
+    apart = _split_operators(piece)
+    if len(apart) > 1:
+        return [line for part in apart for line in _fold_piece(part, indent)]
+    opening = _opening(piece)
+    if opening < 0:
+        return [piece]
+    inside = piece[opening + 1 : -1]
+    arguments = _split_at(inside, (",",))
+    parts = [f"{a}," for a in arguments] if len(arguments) > 1 else _split_operators(inside)
+    return [piece[: opening + 1], *(f"    {line}" for part in parts for line in _fold_piece(part, indent + 4)), ")"]
+
+
+def _opening(piece: str) -> int:
+    """Where the round bracket opens that closes at the end; -1 if there is none."""
     depth = 0
-    for position in range(len(piece) - 1, -1, -1):
+    for position in range(len(piece) - 1 if piece.endswith(")") else -1, -1, -1):
         depth += (piece[position] == ")") - (piece[position] == "(")
         if depth == 0:
-            lead, inside = piece[: position + 1], piece[position + 1 : -1]
-            parts = [p for part in _split_operators(inside) for p in _fold_piece(part, indent + 4)]
-            return [lead, *(f"    {p}" for p in parts), ")"]
-    return [piece]
+            return position
+    return -1
 
 
 def _fold_call(text: str, indent: int, lead: str = "") -> str:
@@ -144,8 +171,8 @@ def _split_assignment(text: str) -> tuple[str, str, str]:
 
 
 def _split_operators(value: str) -> list[str]:
-    """The terms of a sum, or else the factors of a product, one a line, each led by its operator."""
-    for operators in ((" + ", " - "), (" * ", " / ")):
+    """The parts of a choice, the terms of a sum, or else the factors of a product, each led by its operator."""
+    for operators in ((" if ", " else "), (" + ", " - "), (" * ", " / ")):
         pieces = _split_at(value, operators)
         if len(pieces) > 1:
             return pieces

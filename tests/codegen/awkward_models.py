@@ -446,6 +446,6 @@ MODELS = (
     Awkward("wrapped", wrapped, NT),
     Awkward("pooled", pooled, ({"n_n": 1}, {"n_n": 2})),
     Awkward("nested branches", nested_branches, N),
-    Awkward("attention", attention, NT),
-    Awkward("lstm", lstm, NT),
+    Awkward("normed attention", attention, NT),
+    Awkward("small lstm", lstm, NT),
 )

@@ -1,0 +1,160 @@
+"""What every generated kernel file must be: clean, typed, headed by its equations, and nothing in it unused."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+import pytest
+
+import symbp as sb
+from symbp.codegen.layout import WIDTH
+from tests.codegen.awkward_models import MODELS as AWKWARD
+from tests.codegen.golden_models import MODELS as GOLDEN
+
+NAMES = [*GOLDEN, *(m.name for m in AWKWARD)]
+
+
+@cache
+def files_of(name: str, dtype: str = "float32") -> dict[str, str]:
+    build = GOLDEN[name][0] if name in GOLDEN else next(m.build for m in AWKWARD if m.name == name)
+    return sb.emit_model(build(), dtype=dtype, standalone=False)
+
+
+def kernels_of(name: str, dtype: str = "float32") -> str:
+    return files_of(name, dtype)["kernels.py"]
+
+
+def functions(name: str) -> list[ast.FunctionDef]:
+    return [node for node in ast.parse(kernels_of(name)).body if isinstance(node, ast.FunctionDef)]
+
+
+def test_ruff_finds_nothing(tmp_path: Path) -> None:
+    for name in NAMES:
+        folder = tmp_path / name.replace(" ", "_")
+        folder.mkdir()
+        for path, text in files_of(name).items():
+            (folder / path).write_text(text, encoding="utf-8")
+    command = [sys.executable, "-m", "ruff", "check", "--isolated", "--no-cache", "--select", "F,E9", str(tmp_path)]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_argument_and_no_view_is_unused(name: str) -> None:
+    for function in functions(name):
+        arguments = [a.arg for a in function.args.args]
+        assigned = [n.id for n in ast.walk(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+        read = {n.id for n in ast.walk(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+        unused = [n for n in dict.fromkeys([*arguments, *assigned]) if n not in read]
+        # A loop that only repeats does not use its variable.
+        repeats = {n.target.id for n in ast.walk(function) if isinstance(n, ast.For) and isinstance(n.target, ast.Name)}
+        assert set(unused) <= repeats, f"{function.name} does not use {unused}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_view_is_only_written_in_vain(name: str) -> None:
+    """What is written to the workspace is read by somebody: here, or in the backward pass."""
+    read: set[str] = set()
+    written: dict[str, str] = {}
+    for function in functions(name):
+        places = {
+            node.targets[0].id: ast.unparse(node.value.args[0])
+            for node in ast.walk(function)
+            if isinstance(node, ast.Assign)
+            and isinstance(node.targets[0], ast.Name)
+            and isinstance(node.value, ast.Call)
+            and ast.unparse(node.value.func) == "view"
+        }
+        for node in ast.walk(function):
+            if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
+                if isinstance(node.ctx, ast.Load):
+                    read.add(node.value.id)
+                elif places.get(node.value.id) in ("workspace", "positions"):
+                    written[node.value.id] = function.name
+            elif isinstance(node, ast.Call) and ast.unparse(node.func).startswith("matmul"):
+                for part in (node.args[0], node.args[1]):
+                    read |= {n.id for n in ast.walk(part) if isinstance(n, ast.Name)}
+    assert set(written) <= read, f"never read: {sorted(set(written) - read)}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_nest_is_headed_by_an_equation(name: str) -> None:
+    for part in re.split(r"\n@kernel\n", kernels_of(name))[1:]:
+        header, *blocks = part.split("\n\n")
+        function = header.split("(")[0].removeprefix("def ")
+        if function in ("loss_and_grad_into", "train_step_into", "train_steps_into"):
+            continue
+        for block in blocks:
+            if not block.strip() or block.strip().startswith("return"):
+                continue
+            assert re.search(r"^ *# \w+(\[.*\])? \+?= ", block, flags=re.M), f"no equation in {function}:\n{block}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_equations_stand_before_what_they_say(name: str) -> None:
+    """The first line after an equation, fills and guards apart, leads to a store to its left side."""
+    lines = kernels_of(name).split("\n")
+    for number, line in enumerate(lines):
+        found = re.match(r" *# (\w+)(\[.*?\])? \+?= ", line)
+        if found is None:
+            continue
+        indent = len(line) - len(line.lstrip())
+        block = []
+        for following in lines[number + 1 :]:
+            if not following.strip() or len(following) - len(following.lstrip()) < indent:
+                break
+            block.append(following)
+        target = re.escape(found.group(1))
+        text = "\n".join(block)
+        stored_in_place = found.group(1).endswith("_next")  # w_next is stored to w
+        assert stored_in_place or re.search(rf"(^ *|, ){target}(_\d+)?\b", text, flags=re.M), f"{line}\n{text}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_lines_are_short(name: str) -> None:
+    long = [line for line in kernels_of(name).split("\n") if len(line) > WIDTH + 2]
+    assert not long, "\n".join(long)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_float32_has_no_untyped_number(name: str) -> None:
+    """A bare 0.5 beside a float32 makes Numba compute in float64; only ``real(0.5)`` and the update's scalars may."""
+    tree = ast.parse(kernels_of(name))
+    calls = (n for n in ast.walk(tree) if isinstance(n, ast.Call) and ast.unparse(n.func) == "real")
+    typed = {id(part) for n in calls for part in ast.walk(n.args[0])}
+    for function in (n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name != "update"):
+        for node in ast.walk(function):
+            if isinstance(node, ast.Constant) and isinstance(node.value, float):
+                assert id(node) in typed, f"{node.value} in line {node.lineno} of {function.name}"
+            if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+                whole = [p for p in (node.left, node.right) if isinstance(p, ast.Constant) and isinstance(p.value, int)]
+                assert not whole, f"a division of whole numbers in line {node.lineno}"
+
+
+@pytest.mark.slow
+def test_float32_kernels_have_no_double_in_them(tmp_path: Path) -> None:
+    """By Numba's own inference, over every variable of every kernel; the update may have its scalars."""
+    path = sb.compile_model(GOLDEN["digits"][0](), tmp_path, standalone=False)
+    net = sb.load_generated(path)
+    x, label = np.zeros((3, 64), np.float32), np.zeros(3, np.int64)
+    params = net.init(seed=0)
+    net.predict(params, x)
+    net.loss_and_grad(params, x, label)
+    net.train_step(params, net.optimizer_state(params), x, label)
+    doubles: dict[str, set[str]] = {}
+    for kernel in ("predict_into", "forward", "backward", "update"):
+        function: Any = getattr(net.kernels, kernel)
+        assert function.nopython_signatures
+        for signature in function.nopython_signatures:
+            types = function.overloads[signature].type_annotation.typemap
+            doubles[kernel] = {str(v) for v, kind in types.items() if kind == numba.float64 and not v.startswith("$")}
+    assert doubles["predict_into"] == doubles["forward"] == doubles["backward"] == set()
+    assert {re.sub(r"\.\d+$", "", v) for v in doubles["update"]} <= {"learning_rate", "t", "m_bias", "v_bias"}
