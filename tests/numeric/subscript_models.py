@@ -116,7 +116,7 @@ def masked_torch(t: Tensors) -> torch.Tensor:
 
 def indices_as_values() -> Model:
     """Positions that enter the arithmetic: a polynomial and its moments."""
-    model = Model("positions")
+    model = Model("indices")
     b, k = model.axis("b", "batch"), model.axis("k", 5)
     x, t, c = model.input("x", b), model.input("t", b), model.parameter("c", k)
     y = model.define("y[b]", sum(c[k] * x[b] ** 2 * (k + 1) / (2 * k + 3), k))
