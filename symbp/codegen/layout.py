@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 WIDTH = 88
+LONGEST_TAIL = 32  # what may follow a closing bracket on its line
 
 
 def call(function: str, arguments: Sequence[str], *, indent: int = 0, tail: str = "", lead: str = "") -> str:
@@ -55,12 +56,19 @@ def _fold_line(line: str) -> str:
     lead, operator, value = _split_assignment(stripped)
     if not operator:
         return _fold_call(stripped, indent) or line
-    one_line = " " * (indent + 4) + value
-    if len(one_line) <= WIDTH:
-        body = [value]
-    else:
-        body = [part for piece in _split_operators(value) for part in _fold_piece(piece, indent + 4)]
-    return _indented("\n".join([f"{lead} {operator} (", *(f"    {b}" for b in body), ")"]), indent)
+    as_call = _fold_call(value, indent, f"{lead} {operator} ")
+    if as_call and all(len(line) <= WIDTH for line in as_call.split("\n")):
+        return as_call
+    value, tail = _without_brackets(value)
+    body = _fold_piece(value, indent + 4)
+    return _indented("\n".join([f"{lead} {operator} (", *(f"    {b}" for b in body), f"){tail}"]), indent)
+
+
+def _without_brackets(value: str) -> tuple[str, str]:
+    """``(a - b) / n`` is ``a - b`` and `` / n``: brackets that are there already serve for the line breaks."""
+    closing = _closing(value[1:]) + 1 if value.startswith("(") else 0
+    tail = value[closing + 1 :]
+    return (value[1:closing], tail) if closing and len(tail) < LONGEST_TAIL else (value, "")
 
 
 def _fold_condition(text: str, indent: int) -> str:

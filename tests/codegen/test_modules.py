@@ -154,7 +154,7 @@ def test_float32_kernels_have_no_double_in_them(tmp_path: Path) -> None:
         function: Any = getattr(net.kernels, kernel)
         assert function.nopython_signatures
         for signature in function.nopython_signatures:
-            types = function.overloads[signature].type_annotation.typemap
+            types = function.overloads[signature.args].type_annotation.typemap
             doubles[kernel] = {str(v) for v, kind in types.items() if kind == numba.float64 and not v.startswith("$")}
     assert doubles["predict_into"] == doubles["forward"] == doubles["backward"] == set()
     assert {re.sub(r"\.\d+$", "", v) for v in doubles["update"]} <= {"learning_rate", "t", "m_bias", "v_bias"}
