@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from symbp import Model
 from symbp.check import interpret, random_feed
 from symbp.ir import Affine, Body, Derivation, Domain, Program, Range, Role, Size, Statement, Tensor, floor_div, mod
 from symbp.ir.affine import Atom, FloorDiv, Mod, Read
 from symbp.ir.statement import Divisible, Guard, Holds, NonNegative, Zero
+from symbp.pipeline import compile_to_plan
 from symbp.schedule import make_plan
 from tests.codegen.plain_python import PlainKernels
 
@@ -53,6 +55,21 @@ def check_derivation(derivation: Derivation, sizes: Mapping[str, int], seed: int
     outputs = dict.fromkeys(("answer", *(name for _, name in derivation.gradients)))
     whole = replace(program, tensors=tensors, outputs=tuple(outputs), loss="").add([answer], [copy])
     check_outputs(whole, sizes, seed)
+
+
+def check_update(model: Model, steps: int = 3) -> None:
+    """Some steps of the optimizer, each from where the last one led."""
+    made = compile_to_plan(model)
+    assert made.update is not None
+    kernels = PlainKernels(made.plan)
+    sizes = {"n_parameters": made.plan.parameter_count}
+    feed = dict(random_feed(made.update, sizes, 0))
+    for step in range(1, steps + 1):
+        feed["t"] = np.asarray(float(step))
+        expected = interpret(made.update, sizes, {n: v for n, v in feed.items() if made.update.has(n)})
+        found = kernels.update(feed)
+        compare({f"{name}_next": value for name, value in found.items()}, expected, kernels.source)
+        feed |= found
 
 
 def compare(found: Mapping[str, Any], expected: Mapping[str, Any], source: str) -> None:

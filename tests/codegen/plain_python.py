@@ -168,6 +168,16 @@ class PlainKernels:
             for t in self.plan.outputs
         }
 
+    def update(self, feed: Mapping[str, Any]) -> dict[str, Any]:
+        """One step of the optimizer: `feed` has w, g, the kept vectors, the settings and the count of the step."""
+        memory = {name: _strict(np.array(feed[name], np.float64)) for name in ("g", *self.plan.state)}
+        memory["grads"], memory["params"] = memory["g"], _strict(np.array(feed["w"], np.float64))
+        memory["numbers"] = _strict(np.array([float(feed[t.name]) for t in self.plan.hyper if t.name != "t"]))
+        memory["count"] = _strict(np.array([int(feed.get("t", 0))], np.int64))
+        self._call("update", memory)
+        found = {name: np.asarray(memory[name]) for name in self.plan.state}
+        return {"w": np.asarray(memory["params"]), **found}
+
     def _memory(self, use: str, sizes: Mapping[str, int], feed: Mapping[str, Any]) -> dict[str, Any]:
         memory: dict[str, Any] = {}
         for tensor in self.plan.inputs:

@@ -9,12 +9,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import symbp as sb
+from symbp import Model, mean, sum
 from symbp.derive import differentiate, name_calls, simplify, simplify_primal, stabilise
 from symbp.errors import SymbpWarning
 from symbp.ir import Derivation, Program
 from symbp.pipeline import prepare
 from tests.check.random_programs import SMOOTH, programs
-from tests.codegen.agreement import check_derivation, check_outputs, check_training, with_known_sizes
+from tests.codegen.agreement import check_derivation, check_outputs, check_training, check_update, with_known_sizes
 from tests.codegen.awkward_models import MODELS, Awkward
 
 careful = settings(
@@ -56,6 +58,28 @@ def test_everything_in_one_kernel(model: Awkward) -> None:
     derivation = derivations(prepare(model.build().program()))["simplified"]
     for seed, sizes in enumerate(model.sizes):
         check_derivation(derivation, sizes, seed)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        sb.SGD(0.1),
+        sb.Momentum(0.1),
+        sb.Momentum(0.1, nesterov=True),
+        sb.AdaGrad(0.1),
+        sb.RMSProp(0.1),
+        sb.Adam(0.1),
+        sb.AdamW(0.1),
+    ],
+    ids=str,
+)
+def test_optimizers(optimizer: sb.Optimizer) -> None:
+    model = Model("line")
+    n, k = model.axis("n", "n"), model.axis("k", 7)
+    x, w = model.input("x", n, k), model.parameter("w", k)
+    model.loss(mean(sum(x[n, k] * w[k], k) ** 2, n))
+    model.optimizer(optimizer)
+    check_update(model)
 
 
 @careful
