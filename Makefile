@@ -35,9 +35,9 @@ types: $(STAMPS)/test  ## mypy, strict
 	@echo "==> mypy"
 	@$(BIN)/mypy
 
-unit: $(STAMPS)/test  ## every test
+unit: $(STAMPS)/test  ## every test, in two processes
 	@echo "==> pytest"
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
 
 quick: $(STAMPS)/test  ## the tests that take seconds
 	@$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)

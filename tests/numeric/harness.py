@@ -192,11 +192,11 @@ def tolerances(
 
 
 def arguments(net: ModuleType, feed: Feed) -> tuple[Any, list[Array]]:
-    """Parameters and inputs as ``loss_and_grad`` takes them."""
+    """Parameters and inputs as ``loss_and_grad`` takes them, or ``predict`` in a module without a loss."""
     params = net.init(seed=0)
     for name in params:
         params[name][...] = feed[name]
-    return params, inputs_of(net.loss_and_grad, net, feed)
+    return params, inputs_of(net.loss_and_grad if hasattr(net, "loss_and_grad") else net.predict, net, feed)
 
 
 def inputs_of(function: Any, net: ModuleType, feed: Feed) -> list[Array]:
