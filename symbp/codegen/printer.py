@@ -65,6 +65,11 @@ def _is_decimal(value: sp.Rational) -> bool:
     return rest == 1 and len(repr(float(value))) <= 10
 
 
+def _is_fraction(value: sp.Rational) -> bool:
+    """True for a number like 1/3, both of whose parts float32 holds exactly, so that dividing them rounds once."""
+    return value.q != 1 and max(abs(value.p), value.q) <= 2**24 and not _is_decimal(value)
+
+
 def _is_plain_number(expr: sp.Expr) -> bool:
     """True for what SymPy can evaluate: not for ``relu(2)``, whose function is ours."""
     return bool(expr.is_number) and not expr.has(ScalarFunction)
@@ -219,7 +224,7 @@ class CodePrinter(StrPrinter):
         lead: float | None = None  # the number in front
         if number != 1:
             lead = float(coefficient * number)
-        elif not _is_decimal(coefficient):  # 1/3 has no short decimal form: divide, which rounds once
+        elif _is_fraction(coefficient):
             if coefficient.p != 1 or not above:
                 lead = float(coefficient.p)
             below.insert(0, self.literal(float(coefficient.q)))

@@ -20,6 +20,7 @@ from symbp.ir import Affine, Body, Divisible, FloorDiv, Guard, Holds, Index, Mod
 from symbp.ir.affine import Atom
 from symbp.ir.body import Operand, slot
 from symbp.ir.functions import safe_div, select, sqrt, step
+from symbp.ir.text import LONGEST_FRACTION
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,6 +323,9 @@ def _rational(value: sp.Rational) -> Node:
 def _coefficient(value: sp.Rational) -> tuple[Node, Node]:
     """Numerator and denominator of a number's size; what was written as a decimal is one: 9/10 is 0.9, 1/64 stays."""
     p, q = abs(int(value.p)), int(value.q)
+    if q != 1 and len(f"{p}/{q}") > LONGEST_FRACTION:
+        mantissa, _, exponent = repr(p / q).partition("e")
+        return Decimal(mantissa, int(exponent or 0)), ONE
     digits = len(str(q)) - 1
     if q == 1 or q % 10 or (p == 1 and q != 10**digits) or 10**12 % q:
         return Number(p), Number(q)

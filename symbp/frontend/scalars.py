@@ -140,7 +140,9 @@ def _number(value: sp.Expr) -> sp.Expr:
         raise SpecError("the equation holds an infinite number", remedy="use the largest number that is needed")
     if value.is_real is False or value == sp.I:
         raise SpecError(f"{value} is not a real number")
-    if isinstance(value, sp.NumberSymbol):  # pi, E: the float64 nearest to it is exact enough for every dtype
+    if value is sp.pi:  # it stays by its name, which people read more easily than a fraction of 30 digits
+        return value
+    if isinstance(value, sp.NumberSymbol):  # E: the float64 nearest to it is exact enough for every dtype
         return sp.Rational(repr(float(value)))
     if isinstance(value, sp.Float):
         number = float(value)

@@ -18,6 +18,10 @@ from symbp.ir.program import Program
 from symbp.ir.statement import Divisible, Guard, Holds, NonNegative, Reduction, Statement, Zero
 
 
+#: With more characters than this, a fraction is read more easily as a decimal number.
+LONGEST_FRACTION = 16
+
+
 class BodyPrinter(StrPrinter):
     """SymPy's text printer with operands in place of slots."""
 
@@ -58,7 +62,12 @@ class BodyPrinter(StrPrinter):
 
 
 def decimal_text(value: sp.Rational) -> str | None:
-    """The short decimal form of a rational, if it has one: ``0.9``, ``1e-8``; None for 1/3 and for integers."""
+    """The short decimal form of a rational, if it has one: ``0.9``, ``1e-8``; None for 1/3 and for integers.
+
+    A fraction that nobody would write, 19290123283179/156250000000000, is the decimal nearest to it in float64.
+    """
+    if value.q != 1 and len(f"{value.p}/{value.q}") > LONGEST_FRACTION:
+        return repr(int(value.p) / int(value.q)).replace("e-0", "e-")
     rest = int(value.q)
     for prime in (2, 5):
         while rest % prime == 0:

@@ -32,6 +32,11 @@ HALF = sp.Rational(1, 2)
         (1 + relu(sp.Integer(2)), "1.0 + relu(2.0)"),
         (relu(sp.Integer(3)) ** 2 * a**2, "x * x * relu(3.0)**2"),
         (select(sp.Gt(a, b), a + 1, b) * b, "y * (1.0 + x if x > y else y)"),
+        (2 * a / 3, "2.0 * x / 3.0"),
+        (sp.Rational("0.1234567890123456") * a, "0.1234567890123456 * x"),
+        (sp.Rational(10**40, 3 * 10**40 + 1) * a, "0.3333333333333333 * x"),  # not 1e40/3e40: float32 holds neither
+        (10**16 * a, "1e+16 * x"),
+        (2 * sp.pi * a, "6.283185307179586 * x"),
     ],
     ids=str,
 )

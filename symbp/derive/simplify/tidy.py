@@ -13,6 +13,10 @@ from symbp.ir.functions import expm1, select
 #: Above this many operations only the cheap rewrites are tried.
 LONG = 60
 
+#: A shared number is taken out of a sum if what stays is not above this: with long decimals (0.1234567890123456) there
+#: would stay whole numbers that no reader wants and that float32 cannot hold.
+LARGEST_LEFT = 1000
+
 
 @cache
 def cost(expr: sp.Expr) -> int:
@@ -117,10 +121,12 @@ def _shared_power(base: sp.Expr, terms: list[dict[sp.Expr, sp.Expr]]) -> sp.Expr
 
 
 def _shared_number(numbers: list[sp.Rational]) -> sp.Rational:
-    """The greatest number of which all are whole multiples; negative if all are negative."""
+    """The greatest number of which all are whole multiples, and small ones; negative if all are negative."""
     if not all(n.is_Rational for n in numbers):
         return sp.S.One
     shared = sp.Rational(sp.igcd(*(n.p for n in numbers)), sp.ilcm(*(n.q for n in numbers)))
+    if any(abs(n) > LARGEST_LEFT * shared for n in numbers):
+        return sp.S.One
     return -shared if all(n < 0 for n in numbers) else shared
 
 
