@@ -59,8 +59,8 @@ def _absorbable(program: Program, reader: Statement, read: Read) -> Statement | 
         return None
     if sum(r.tensor == read.tensor for r in reader.reads) != 1 or source.tensor == reader.tensor:
         return None
-    if not any(t.is_read and t.operands[0] == read for t in reader.body.terms()):
-        return None
+    if [t.is_read for t in reader.body.terms() if read in t.operands] != [True]:
+        return None  # scaled, or in another term as well
     if classify(source, program) not in (Kind.CONTRACTION, Kind.BATCHED_CONTRACTION):
         return None
     renamed = _same_box(source, reader, read)

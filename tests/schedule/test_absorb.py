@@ -94,6 +94,20 @@ def read_at_two_places(d: Dense) -> None:
     d.eq.let("z", (d.b, d.k), s[d.b, d.k] + s[d.b, 3 - d.k])
 
 
+def read_in_two_terms(d: Dense) -> None:
+    s = d.product()
+    d.eq.let("z", (d.b, d.k), s[d.b, d.k] + s[d.b, d.k] * d.c[d.k])
+
+
+def a_reader_that_sums_the_rest(d: Dense) -> None:
+    d.eq.let("z", (d.b, d.k), d.product()[d.b, d.k] + d.x[d.b, d.j], (d.j,))
+
+
+def a_sum_that_is_no_product(d: Dense) -> None:
+    s = d.eq.let("s", (d.b, d.k), d.x[d.b, d.j] ** 2 * d.W[d.j, d.k], (d.j,))
+    d.eq.let("z", (d.b, d.k), s[d.b, d.k] + d.c[d.k])
+
+
 def reader_with_a_guard(d: Dense) -> None:
     d.eq.let("z", (d.b, d.k), d.product()[d.b, d.k] + d.c[d.k], where=[NonNegative(d.b - 1)])
 
@@ -140,7 +154,8 @@ def written_in_two_pieces(d: Dense) -> None:
 @pytest.mark.parametrize(
     "declare",
     [
-        scaled, inside_a_function, no_sum, read_twice, read_at_two_places, reader_with_a_guard, part_of_it,
+        scaled, inside_a_function, no_sum, read_twice, read_at_two_places, read_in_two_terms,
+        a_reader_that_sums_the_rest, a_sum_that_is_no_product, reader_with_a_guard, part_of_it,
         one_row_of_it, its_diagonal, shifted, a_plain_sum, a_summing_reader, an_accumulation, written_in_two_pieces,
     ],
 )  # fmt: skip

@@ -52,6 +52,30 @@ def matrix_vector(s: Small) -> None:
     s.eq.let("y", (s.n,), x[s.n, s.i] * w[s.i], (s.i,))
 
 
+def split(s: Small) -> None:
+    x, w = s.given("x", "nij"), s.given("w", "jik")
+    s.eq.let("y", (s.n, s.k), x[s.n, s.i, s.j] * w[s.j, s.i, s.k], (s.i, s.j))
+
+
+def at_a_fixed_place(s: Small) -> None:
+    x, w = s.given("x", "nui"), s.given("w", "ij")
+    s.eq.let("y", (s.n, s.j), x[s.n, 1, s.i] * w[s.i, s.j], (s.i,))
+
+
+def vector_matrix(s: Small) -> None:
+    x, w = s.given("x", "i"), s.given("w", "ij")
+    s.eq.let("y", (s.j,), x[s.i] * w[s.i, s.j], (s.i,))
+
+
+def added_up_over_rows(s: Small) -> None:
+    x, w = s.given("x", "ni"), s.given("w", "ij")
+    s.eq.let("y", (s.n, s.j), x[s.n, s.i] * w[s.i, s.j], (s.i,), at=(s.j,), shape=(6,), accumulate=True)
+
+
+def number_as_factor(s: Small) -> None:
+    s.eq.let("y", (s.j, s.n), s.eq.value(s.i) * s.given("x", "ni")[s.n, s.i] + 0 * s.given("w", "j")[s.j], (s.i,))
+
+
 def outer_product(s: Small) -> None:
     s.eq.let("y", (s.n, s.i), s.given("x", "n")[s.n] * s.given("w", "i")[s.i])
 
@@ -86,14 +110,14 @@ def diagonal_of_a_factor(s: Small) -> None:
 
 
 def strided_factor(s: Small) -> None:
-    x, w = s.given("x", "nk"), s.given("w", "uj")
-    s.eq.let("y", (s.n, s.j), x[s.n, 2 * s.u] * w[s.u, s.j], (s.u,))
+    x, w, half = s.given("x", "nk"), s.given("w", "ij"), s.eq.axis("half", 4)
+    s.eq.let("y", (s.n, s.j), x[s.n, 2 * half] * w[half, s.j], (half,))
 
 
 def convolution(s: Small) -> None:
-    x, w = s.given("x", "nk"), s.given("w", "uj")
-    p = s.eq.axis("p", 5)
-    s.eq.let("y", (s.n, p, s.j), x[s.n, p + s.u] * w[s.u, s.j], (s.u,))
+    v, p = s.eq.axis("v", 4), s.eq.axis("p", 4)
+    x, w = s.given("x", "nk"), s.given("w", "ij")
+    s.eq.let("y", (s.n, p, s.j), x[s.n, p + v] * w[v, s.j], (v,))
 
 
 def gathered_factor(s: Small) -> None:
@@ -130,13 +154,15 @@ def summed_apart(s: Small) -> None:
         (scatter, Kind.SCATTER),
         (contraction, Kind.CONTRACTION),
         (few_rows, Kind.CONTRACTION),
+        (at_a_fixed_place, Kind.CONTRACTION),
         (batched, Kind.BATCHED_CONTRACTION),
+        (split, Kind.BATCHED_CONTRACTION),
         *(
             (declare, Kind.REDUCTION)
             for declare in (
                 reduction, maximum, matrix_vector, scaled_product, three_factors, guarded_product, index_as_factor,
                 diagonal, diagonal_of_a_factor, strided_factor, convolution, gathered_factor, small_inner_extent,
-                few_columns, summed_apart,
+                few_columns, summed_apart, vector_matrix, added_up_over_rows, number_as_factor,
             )
         ),
     ],
@@ -192,15 +218,16 @@ def test_what_is_left_is_looped_over(free: str, left: str, right: str, over: str
 
 
 def test_part_of_an_axis_can_be_the_first_of_merged_ones_only() -> None:
-    for first, expected in (
-        (True, "y[0:n_n, 0:5, 0:6] as 2x1 = x[1:n_n + 1, 0:5, 0:7] as 2x1 @ w[0:7, 0:6]"),
-        (False, "  y[n, 0:5, 0:6] = x[n, 1:6, 0:7] @ w[0:7, 0:6]"),
+    for first, shift, expected in (
+        (True, 1, "y[0:n_n, 0:5, 0:6] as 2x1 = x[1:n_n + 1, 0:5, 0:7] as 2x1 @ w[0:7, 0:6]"),
+        (False, 1, "  y[n, 0:5, 0:6] = x[n, 1:6, 0:7] @ w[0:7, 0:6]"),
+        (False, 0, "  y[n, 0:5, 0:6] = x[n, 0:5, 0:7] @ w[0:7, 0:6]"),
     ):
         s = Small()
         longer = s.eq.axis("long", 6)
         s.eq.extents[longer] = s.size + 1 if first else Affine.of(6)
         axes = (longer, s.i, s.k) if first else (s.n, longer, s.k)
         x, w = s.eq.given("x", *axes), s.given("w", "kj")
-        read = x[s.n + 1, s.i, s.k] if first else x[s.n, s.i + 1, s.k]
+        read = x[s.n + shift, s.i, s.k] if first else x[s.n, s.i + shift, s.k]
         s.eq.let("y", (s.n, s.i, s.j), read * w[s.k, s.j], (s.k,))
         assert lowered(s.program(), "y")[-1] == expected

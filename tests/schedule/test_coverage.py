@@ -166,6 +166,25 @@ def test_elements_outside_the_box_count_as_gaps() -> None:
     assert plan(s, seen=False) == ((True,), True)
 
 
+@pytest.mark.parametrize("at", ["diagonal", "shifted"])
+def test_gaps_of_other_forms_are_not_looked_into(at: str) -> None:
+    s = Small()
+    places = {"diagonal": (s.i, s.i), "shifted": (s.i + 1, s.i)}
+    positive = [NonNegative(s.i - 2)]
+    y = s.eq.let("y", (s.i,), s.given("x", "i")[s.i], at=places[at], shape=(6, 6), where=positive)
+    s.eq.let("z", (s.i,), y[places[at]], where=positive)
+    assert plan(s, seen=False) == ((True,), True)
+
+
+def test_gaps_of_two_equations_are_not_looked_into() -> None:
+    s = Small()
+    x = s.given("x", "n")
+    y = s.eq.let("y", (s.n,), x[s.n], where=[NonNegative(s.n - 2)])
+    s.eq.let("y", (s.n,), -x[s.n], where=[NonNegative(-s.n)])
+    s.eq.let("z", (s.n,), y[s.n], where=[NonNegative(s.n - 2)])
+    assert plan(s, seen=False) == ((True, True), True)
+
+
 def test_accumulations_with_gaps_are_always_cleared() -> None:
     s = Small()
     y = s.eq.let("y", (s.n,), s.given("x", "n")[s.n], where=[NonNegative(s.n - 1)], accumulate=True)
@@ -177,17 +196,17 @@ def test_accumulations_with_gaps_are_always_cleared() -> None:
 
 
 def in_a_scan(*shifts: int) -> tuple[tuple[bool, ...], bool]:
-    """Turns ``y[t + shift] += x[t]`` of one downward scan, after ``y[0]`` and ``y[n_time + 1]`` have been set.
+    """Turns ``y[t + shift, k] += x[t, k]`` of one downward scan, after the first and the last row have been set.
 
     The shift of 1 alone completes y.
     """
     eq = Equations()
-    t, size = eq.axis("t", "n_time"), Size("n_time")
-    x, shape = eq.given("x", t), (size + 2,)
+    t, k, size = eq.axis("t", "n_time"), eq.axis("k", 4), Size("n_time")
+    x, shape = eq.given("x", t, k), (size + 2, 4)
     for place in (Affine.of(0), size + 1):
-        eq.let("y", (), x[0], at=(place,), shape=shape, accumulate=True)
+        eq.let("y", (k,), x[0, k], at=(place, k), shape=shape, accumulate=True)
     for shift in shifts:
-        eq.let("y", (t,), x[t], at=(t + shift,), shape=shape, accumulate=True)
+        eq.let("y", (t, k), x[t, k], at=(t + shift, k), shape=shape, accumulate=True)
     program = eq.program()
     statements = program.definitions("y")
     turns = tuple(Turn(s, Affine.of(0), Affine.of(size)) for s in statements[2:])

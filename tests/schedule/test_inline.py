@@ -144,6 +144,16 @@ def test_what_stays(declare: Callable[[Call], None]) -> None:
     assert inline_arguments(program) is program
 
 
+def test_a_product_that_is_kept_anyway_does_not_hold_the_name() -> None:
+    c = Call()
+    W = c.eq.parameter("W", c.k, c.j)
+    s = c.eq.let("s", (c.b, c.j), c.x[c.b, c.k] * W[c.k, c.j], (c.k,))
+    a = c.eq.let("a", (c.b, c.j), s[c.b, c.j] + c.m[c.j])
+    c.eq.let("y", (c.b, c.j), sp.exp(a[c.b, c.j]))
+    c.eq.let("z", (c.b, c.j), s[c.b, c.j] ** 2)
+    assert equations(inline_arguments(c.program("y")))[1] == "y[b, j] = exp(s[b, j] + m[j])"
+
+
 def test_outputs_stay() -> None:
     c = Call()
     a = c.argument()
