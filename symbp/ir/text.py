@@ -17,7 +17,6 @@ from symbp.ir.functions import absolute
 from symbp.ir.program import Program
 from symbp.ir.statement import Divisible, Guard, Holds, NonNegative, Reduction, Statement, Zero
 
-
 #: With more characters than this, a fraction is read more easily as a decimal number.
 LONGEST_FRACTION = 16
 
