@@ -20,12 +20,12 @@ from tests.codegen.plain_python import PlainKernels
 TOLERANCE = 1e-12
 
 
-def check_training(derivation: Derivation, sizes: Mapping[str, int], seed: int = 0) -> None:
+def check_training(derivation: Derivation, sizes: Mapping[str, int], seed: int = 0, *, exact: bool = False) -> None:
     """``forward`` and ``backward``; every parameter must have a known shape."""
     program = derivation.program
     feed = random_feed(program, dict(sizes), seed)
     expected = interpret(program, sizes, feed)
-    kernels = PlainKernels(make_plan(derivation, None, None))
+    kernels = PlainKernels(make_plan(derivation, None, None, exact=exact))
     loss, gradients = kernels.loss_and_grad(sizes, feed)
     adjoints = dict(derivation.gradients)
     found: dict[str, Any] = {program.loss: loss, **{adjoints[n]: g for n, g in gradients.items() if n in adjoints}}

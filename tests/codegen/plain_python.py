@@ -85,6 +85,8 @@ RUNTIME: dict[str, Callable[..., Any]] = {
     "matmul_add": matmul_add,
     "sigmoid": _sigmoid,
     "tanh": np.tanh,
+    "dsigmoid": lambda x: _sigmoid(x) * _sigmoid(-x),
+    "sech2": lambda x: 1.0 / np.cosh(x) ** 2,
     "relu": lambda x: x if not x <= 0 else x * 0,
     "step": lambda x: np.float64(x > 0),
     "softplus": lambda x: np.logaddexp(x, 0.0),

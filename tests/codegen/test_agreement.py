@@ -44,6 +44,12 @@ def test_training(model: Awkward, form: str) -> None:
 
 
 @pytest.mark.parametrize("model", MODELS, ids=str)
+def test_exact_derivatives(model: Awkward) -> None:
+    """Another way to the same numbers: derivatives of sigmoid and tanh from their arguments."""
+    check_training(derivations(prepare(model.build().program()))["simplified"], model.sizes[-1], exact=True)
+
+
+@pytest.mark.parametrize("model", MODELS, ids=str)
 def test_outputs(model: Awkward) -> None:
     program = model.build().program()
     if not program.outputs:
