@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from symbp.check.feeds import size_value
 from symbp.codegen import CPU, emit
-from symbp.ir import Affine, DType
+from symbp.ir import DType
 from symbp.ir.plan import Memory, Plan
 
 RUBBISH = -(10**15)
@@ -133,11 +134,6 @@ def load_plain(source: str) -> dict[str, Any]:
     return space
 
 
-def value_of(affine: Affine, sizes: Mapping[str, int]) -> int:
-    """A shape or a length at given run-time sizes."""
-    return sum(factor * math.prod(sizes[a.name] for a in monomial) for monomial, factor in affine.terms)  # type: ignore[union-attr]
-
-
 class PlainKernels:
     """The kernels of a plan as Python functions, called with fresh rubbish every time."""
 
@@ -161,12 +157,12 @@ class PlainKernels:
     def predict(self, sizes: Mapping[str, int], feed: Mapping[str, Any]) -> dict[str, Any]:
         memory = self._memory("predict", sizes, feed)
         for tensor in self.plan.outputs:
-            shape = tuple(value_of(e, sizes) for e in tensor.shape)
+            shape = tuple(size_value(e, dict(sizes)) for e in tensor.shape)
             kind = np.int64 if tensor.dtype is DType.INT else np.float64
             memory[tensor.name] = _strict(np.full(shape or (1,), RUBBISH if kind is np.int64 else np.nan, kind))
         self._call("predict_into", memory)
         return {
-            t.name: np.asarray(memory[t.name]).reshape(tuple(value_of(e, sizes) for e in t.shape))
+            t.name: np.asarray(memory[t.name]).reshape(tuple(size_value(e, dict(sizes)) for e in t.shape))
             for t in self.plan.outputs
         }
 
@@ -189,7 +185,7 @@ class PlainKernels:
             memory[tensor.name] = _strict(array) if tensor.shape else array[()]
         flat = [np.ravel(np.asarray(feed[p.name], np.float64)) for p in self.plan.parameters]
         memory["params"] = _strict(np.concatenate([*flat, np.empty(0)]))
-        lengths = {m: value_of(n, sizes) for m, n in self.plan.workspaces.get(use, {}).items()}
+        lengths = {m: size_value(n, dict(sizes)) for m, n in self.plan.workspaces.get(use, {}).items()}
         memory["workspace"] = _strict(np.full(lengths.get(Memory.WORKSPACE, 0), np.nan))
         memory["positions"] = _strict(np.full(lengths.get(Memory.POSITIONS, 0), RUBBISH, np.int64))
         return memory

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import sympy as sp
 
 from symbp.ir import Affine, Body, Divisible, Holds, NonNegative, Reduction, Zero
-from tests.schedule.node_text import lowered
+from symbp.schedule.lower import lower_statement
+from tests.schedule.node_text import lowered, node_lines
 from tests.schedule.small import Small
 
 
@@ -112,6 +114,34 @@ def test_a_row_is_cleared_only_where_it_is_written() -> None:
         "  for i in 1..5:",
         "    y[n, i] = y[n, i]*g[i]",
     ]
+
+
+def test_an_equation_sets_whatever_ran_before() -> None:
+    s = Small()
+    s.eq.let("y", (s.n,), s.given("x", "n")[s.n])
+    assert lines(s, fresh=False) == ["for n in 0..n_n:", "  y[n] = x[n]"]
+
+
+def test_rows_are_cleared_one_by_one_inside_other_loops() -> None:
+    s = Small()
+    x, g = s.given("x", "mi"), s.given("g", "n")
+    s.eq.let("y", (s.n, s.i), sp.exp(x[s.m, s.i] * g[s.n]), (s.m,))
+    assert lines(s)[:3] == ["for n in 0..n_n:", "  for i in 0..5:", "    y[n, i] = 0"]
+
+
+def test_a_part_of_a_vector_is_cleared_alone() -> None:
+    s = Small()
+    s.eq.let("y", (s.i,), s.given("x", "ni")[s.n, s.i], (s.n,), starts={s.i: 1})
+    assert lines(s)[:2] == ["for i in 1..5:", "  y[i] = 0"]
+
+
+def test_a_long_window_is_summed_one_by_one() -> None:
+    s = Small()
+    window = s.eq.axis("w", 8)
+    x, w = s.given("x", "n"), s.eq.given("w", window)
+    inside = [NonNegative(s.size - 1 - s.n - window)]
+    s.eq.let("y", (s.n,), x[s.n + window] * w[window], (window,), where=inside)
+    assert lines(s)[:2] == ["for n in 0..n_n:", "  <total> = 0"]
 
 
 def test_a_short_window_slides_along_the_row() -> None:
@@ -302,6 +332,38 @@ def test_a_split_product_clears_no_more_than_it_writes() -> None:
         "    y[n + 1, k] = 0",
         "for i in 0..5:",
         "  y[1:n_n + 1, 0:7] += x[0:n_n, i, 0:6] @ W[0:6, i, 0:7]",
+    ]
+
+
+def test_a_split_product_that_adds_clears_nothing() -> None:
+    s = Small()
+    x, W = s.given("x", "nij"), s.given("W", "jik")
+    s.eq.let("y", (s.n, s.k), x[s.n, s.i, s.j] * W[s.j, s.i, s.k], (s.i, s.j), accumulate=True)
+    assert lines(s, fresh=False) == ["for i in 0..5:", "  y[0:n_n, 0:7] += x[0:n_n, i, 0:6] @ W[0:6, i, 0:7]"]
+
+
+@pytest.mark.parametrize("part", ["starts later", "ends sooner"])
+def test_what_a_split_product_leaves_is_not_cleared(part: str) -> None:
+    s = Small()
+    x, W = s.given("x", "nij"), s.given("W", "jik")
+    value = x[s.n, s.i, s.j] * W[s.j, s.i, s.k]
+    shape = (s.size + 1, 7) if part == "ends sooner" else (s.size, 7)
+    s.eq.let("y", (s.n, s.k), value, (s.i, s.j), shape=shape, starts={s.n: 1} if part == "starts later" else None)
+    assert "fill y with 0" not in lines(s)
+    assert "    y[n, k] = 0" in lines(s)
+
+
+def test_a_split_product_in_a_scan_clears_its_own_step() -> None:
+    s = Small()
+    x, W = s.given("x", "nmij"), s.given("W", "jik")
+    s.eq.let("y", (s.n, s.m, s.k), x[s.n, s.m, s.i, s.j] * W[s.j, s.i, s.k], (s.i, s.j))
+    statement = s.program().definitions("y")[0]
+    assert node_lines(lower_statement(statement, s.program(), fresh=True, bound=(s.m,))) == [
+        "for n in 0..n_n:",
+        "  for k in 0..7:",
+        "    y[n, m, k] = 0",
+        "for i in 0..5:",
+        "  y[0:n_n, m, 0:7] += x[0:n_n, m, i, 0:6] @ W[0:6, i, 0:7]",
     ]
 
 
