@@ -6,6 +6,7 @@ python -m benchmarks.measure time tiny_mlp folder seconds    check the contender
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import statistics
 import sys
@@ -57,6 +58,10 @@ def times(workload: Workload, folder: Path, seconds: float) -> dict[str, Any]:
     if rule is not None:
         contenders["symbp fit"] = SymbpFit(stepper, min(100, max(2, blocks_of(contenders["symbp"]))))
     contenders["torch"] = TorchStep(workload.name, rule, parameters, inputs)
+    if importlib.util.find_spec("jax"):
+        from benchmarks.jax_contender import JaxStep
+
+        contenders["jax"] = JaxStep(workload.name, rule, parameters, inputs)
     expected = reference(workload.name, parameters, inputs)
     rows: dict[str, Any] = {}
     for name, contender in contenders.items():
