@@ -27,7 +27,8 @@ from symbp.codegen.layout import call, fold, parts, signature
 from symbp.codegen.printer import RUNTIME_FUNCTIONS
 from symbp.codegen.procedure import ProcedureText, write_procedure
 from symbp.codegen.target import Target
-from symbp.ir.plan import Fill, If, Loop, Note, Plan, Product, SetIndex, Store, Track
+from symbp.ir.nodes import Fill, If, Loop, Note, Product, SetIndex, Store, Track
+from symbp.ir.plan import Plan
 from symbp.ir.program import Tensor
 from symbp.version import __version__
 

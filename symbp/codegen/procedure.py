@@ -11,31 +11,12 @@ from symbp.codegen.layout import call
 from symbp.codegen.printer import RUNTIME_FUNCTIONS, CodePrinter, Names
 from symbp.ir.affine import Affine, Index, Size
 from symbp.ir.names import fresh_name
-from symbp.ir.plan import (
-    BEST,
-    PLACE,
-    TOTAL,
-    Bound,
-    Buffer,
-    Fill,
-    If,
-    Loop,
-    Memory,
-    Nest,
-    Node,
-    Note,
-    Plan,
-    Procedure,
-    Product,
-    SetIndex,
-    Slice,
-    Store,
-    Track,
-)
-from symbp.ir.plan_nodes import rename_index, walk
+from symbp.ir.nodes import BEST, PLACE, TOTAL, Bound, Fill, If, Loop, Node, Note, Product, SetIndex, Slice, Store, Track
+from symbp.ir.plan import Buffer, Memory, Nest, Plan, Procedure
 from symbp.ir.program import DType, Role
 from symbp.ir.statement import Divisible, Holds, NonNegative, Zero
 from symbp.ir.text import statement_text
+from symbp.ir.walk_nodes import rename_index, walk
 
 #: Names that every generated kernel file may use besides functions of the runtime.
 TAKEN = (

@@ -1,9 +1,10 @@
 """The plan: what runs, in which order, in which loops, on which memory. It knows no target.
 
 Plan      ::=  procedures, buffers, the layout of parameters
-Procedure ::=  name, the arrays and sizes it uses, nests
+Procedure ::=  name, the arrays and sizes it uses, nests; for a target of many threads also steps
 Nest      ::=  the statements it carries out, nodes
-Node      ::=  Loop | If | Store | SetIndex | Track | Fill | Product | Note
+Step      ::=  Launch | Contract | Fill | Repeat | Note
+Launch    ::=  a kernel, carried out at every point of a box by a team of threads
 """
 
 from __future__ import annotations
@@ -11,122 +12,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from symbp.ir.affine import Affine, Index, Read, Size
-from symbp.ir.body import Body
+from symbp.ir.affine import Affine, Index, Size
+from symbp.ir.nodes import Bound, Contract, Dealt, Fill, Node, Note
 from symbp.ir.program import Initializer, Tensor
-from symbp.ir.statement import Guard, Statement
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """The largest of several lower bounds, or the smallest of several stops."""
-
-    values: tuple[Affine, ...]
-
-    def __str__(self) -> str:
-        return ", ".join(map(str, self.values))
-
-
-@dataclass(frozen=True, slots=True)
-class Loop:
-    """``for index in [lower, stop)``, upwards, or downwards if `step` is -1."""
-
-    index: Index
-    lower: Bound
-    stop: Bound
-    body: tuple[Node, ...]
-    step: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class If:
-    """Run the body where every guard holds."""
-
-    guards: tuple[Guard, ...]
-    body: tuple[Node, ...]
-
-
-class Update(Enum):
-    """How a store changes its target."""
-
-    SET = "="
-    ADD = "+="
-
-
-@dataclass(frozen=True, slots=True)
-class Store:
-    """``target = value`` or ``target += value``; a target without subscripts is a local scalar."""
-
-    target: Read
-    value: Body
-    update: Update = Update.SET
-
-
-#: Locals that carry a reduction. No tensor can have these names; printers give them plain ones that are free.
-TOTAL, BEST, PLACE = Read("<total>"), Read("<best>"), Read("<place>")
-
-
-@dataclass(frozen=True, slots=True)
-class SetIndex:
-    """``index = value``: a subscript computed once."""
-
-    index: Index
-    value: Affine
-
-
-@dataclass(frozen=True, slots=True)
-class Track:
-    """One candidate of a maximum: ``if value > best: best = value`` and, for an argmax, remember where."""
-
-    best: Read
-    value: Body
-    position: Read | None = None
-    at: Affine | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Fill:
-    """Set every element of a tensor to a number."""
-
-    tensor: str
-    value: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """A matrix inside a tensor: one subscript per axis, where a pair stands for a stretch of the axis.
-
-    `axes` holds an Affine for a fixed position and a pair (lower, stop) for a kept axis. The first `rows` kept axes
-    make up the rows and the next `columns` the columns, so that ``x[b, t, j]`` can act as a matrix of
-    ``n_batch*n_time`` rows: axes that act as one follow each other, and all but the first of them are kept whole.
-    `transposed` swaps the two afterwards.
-    """
-
-    tensor: str
-    axes: tuple[Affine | tuple[Affine, Affine], ...]
-    rows: int = 1
-    columns: int = 1
-    transposed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Product:
-    """``out (=|+=) left @ right``: every contraction of a program goes through here."""
-
-    out: Slice
-    left: Slice
-    right: Slice
-    accumulate: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """The equation that the nodes after it carry out; it becomes the comment above them."""
-
-    statement: Statement
-
-
-Node = Loop | If | Store | SetIndex | Track | Fill | Product | Note
+from symbp.ir.statement import Statement
 
 
 class Kind(Enum):
@@ -172,13 +61,68 @@ class Buffer:
     offset: Affine
 
 
+class Machine(Enum):
+    """What a target asks of the scheduler."""
+
+    LOOPS = "loops"  # one thread walks long loops; their innermost is a vector
+    TEAMS = "teams"  # thousands of threads: every nest is a kernel, carried out by teams
+
+
+class Team(Enum):
+    """Who carries out one point of a kernel."""
+
+    THREAD = "thread"
+    WARP = "warp"
+    BLOCK = "block"
+    COLUMN = "column"  # the threads of a block that share a lane: neighbouring points are neighbouring lanes
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One function of the device: at every point of the box `points` a team runs `body`.
+
+    `views` are the buffers it cuts out of the flat arrays, `inputs` the inputs it reads, `results` the tensors that it
+    writes to memory of the caller.
+    """
+
+    name: str
+    statements: tuple[Statement, ...]
+    team: Team
+    points: tuple[Dealt, ...]
+    body: tuple[Node, ...]
+    inputs: tuple[str, ...] = ()
+    views: tuple[Buffer, ...] = ()
+    results: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Run a kernel at every point of its box."""
+
+    kernel: Kernel
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """The steps again for each value of the index, one after the other: a scan that does not fit one kernel."""
+
+    index: Index
+    lower: Bound
+    stop: Bound
+    steps: tuple[Step, ...]
+    step: int = 1
+
+
+Step = Launch | Contract | Fill | Repeat | Note
+
+
 @dataclass(frozen=True)
 class Procedure:
     """One function of the generated module.
 
     `inputs` are the arrays it reads by name, `views` the buffers it cuts out of the flat arrays, `results` the tensors
     it writes that the caller owns, `returns` the scalar it gives back (the loss). A long one has `parts`: its nests in
-    functions of their own, which it calls one after the other.
+    functions of their own, which it calls one after the other. `steps` are its launches on a target of many threads.
     """
 
     name: str
@@ -189,6 +133,7 @@ class Procedure:
     nests: tuple[Nest, ...]
     returns: str = ""
     parts: tuple[Procedure, ...] = ()
+    steps: tuple[Step, ...] = ()
 
     def uses(self, memory: Memory) -> bool:
         return any(b.memory is memory for b in self.views)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from symbp.ir.affine import Affine, Index, Read
-from symbp.ir.plan import Fill, If, Loop, Node, Product, SetIndex, Slice, Store, Track, Update
+from symbp.ir.nodes import Fill, If, Loop, Node, Product, SetIndex, Slice, Store, Track, Update
 from symbp.ir.statement import guard_reads
 
 

@@ -13,8 +13,9 @@ from symbp.errors import ShapeError
 from symbp.ir.affine import ZERO, Affine
 from symbp.ir.body import Body
 from symbp.ir.derivation import Derivation
+from symbp.ir.nodes import Bound, Fill, If, Loop, Node, Note
 from symbp.ir.order import Block, Scan, Step, order
-from symbp.ir.plan import Bound, Buffer, Fill, If, Kind, Loop, Memory, Nest, Node, Note, ParameterSlot, Plan, Procedure
+from symbp.ir.plan import Buffer, Kind, Memory, Nest, ParameterSlot, Plan, Procedure
 from symbp.ir.program import Program, Role, Tensor
 from symbp.ir.statement import NonNegative, Statement
 from symbp.ir.verify import verify

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from symbp.ir.affine import ONE, Affine, Index, Read
 from symbp.ir.body import slot
-from symbp.ir.plan import Kind, Slice
+from symbp.ir.nodes import Slice
+from symbp.ir.plan import Kind
 from symbp.ir.program import Program, Tensor
 from symbp.ir.statement import Range, Reduction, Statement
 

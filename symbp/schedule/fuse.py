@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from symbp.ir.plan import BEST, PLACE, TOTAL, Fill, Kind, Loop, Nest, Node, Note, Product
-from symbp.ir.plan_nodes import rename_index
+from symbp.ir.nodes import BEST, PLACE, TOTAL, Fill, Loop, Node, Note, Product
+from symbp.ir.plan import Kind, Nest
 from symbp.ir.statement import fresh_index
+from symbp.ir.walk_nodes import rename_index
 from symbp.schedule.access import conflict, loop_indices, same_iteration, touched
 
 #: Local scalars of a nest: set before they are read in every iteration, so sharing a loop does no harm.

@@ -19,7 +19,7 @@ import sympy as sp
 from symbp.ir.affine import ONE, ZERO, Affine, Index, Read, floor_div
 from symbp.ir.body import Body, slot
 from symbp.ir.bounds import is_nonnegative, lower_bound
-from symbp.ir.plan import BEST, PLACE, TOTAL, Bound, Fill, If, Loop, Node, Product, SetIndex, Store, Track, Update
+from symbp.ir.nodes import BEST, PLACE, TOTAL, Bound, Fill, If, Loop, Node, Product, SetIndex, Store, Track, Update
 from symbp.ir.program import Program
 from symbp.ir.statement import Guard, Holds, NonNegative, Range, Reduction, Statement, Zero, guard_indices
 from symbp.schedule.classify import SMALLEST_EXTENT, Contraction, as_contraction, strided_reads

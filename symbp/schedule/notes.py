@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from symbp.ir.plan import Fill, If, Loop, Nest, Node, Note, Product
-from symbp.ir.plan_nodes import walk
+from symbp.ir.nodes import Fill, If, Loop, Node, Note, Product
+from symbp.ir.plan import Nest
+from symbp.ir.walk_nodes import walk
 
 
 def head_with_equations(nests: Iterable[Nest]) -> tuple[Nest, ...]:

@@ -13,7 +13,8 @@ from dataclasses import replace
 
 from symbp.ir.affine import Affine, Index, Read
 from symbp.ir.body import Body, Operand
-from symbp.ir.plan import BEST, PLACE, TOTAL, If, Loop, Nest, Node, Note, SetIndex, Store, Track, Update
+from symbp.ir.nodes import BEST, PLACE, TOTAL, If, Loop, Node, Note, SetIndex, Store, Track, Update
+from symbp.ir.plan import Nest
 from symbp.ir.statement import Guard, Holds
 from symbp.schedule.access import accesses
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from symbp.ir.names import fresh_name
 from symbp.ir.plan import Nest, Procedure
-from symbp.ir.plan_nodes import walk
+from symbp.ir.walk_nodes import walk
 from symbp.schedule.access import accesses, touched
 
 #: Nodes (loops and statements alike) of a procedure that is cut, and of a part. A transformer block has about 130.

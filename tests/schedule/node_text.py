@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from symbp.ir import Affine, Program, statement_text
-from symbp.ir.plan import Fill, If, Loop, Nest, Node, Note, Product, SetIndex, Slice, Store, Track
+from symbp.ir.nodes import Fill, If, Loop, Node, Note, Product, SetIndex, Slice, Store, Track
+from symbp.ir.plan import Nest
 from symbp.ir.statement import Statement
 from symbp.ir.text import body_text, guard_text
 from symbp.schedule.lower import lower_statement

@@ -8,7 +8,8 @@ import pytest
 import sympy as sp
 
 from symbp.ir import NonNegative, Reduction, Zero
-from symbp.ir.plan import Fill, Kind, Loop, Nest, Note
+from symbp.ir.nodes import Fill, Loop, Note
+from symbp.ir.plan import Kind, Nest
 from symbp.schedule.classify import classify
 from symbp.schedule.fuse import fuse_nests
 from symbp.schedule.lower import lower_statement

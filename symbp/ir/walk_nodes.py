@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from symbp.ir.affine import Affine, Index
-from symbp.ir.plan import Bound, If, Loop, Node, Note, Product, SetIndex, Slice, Store, Track
+from symbp.ir.nodes import Bound, If, Loop, Node, Note, Product, SetIndex, Slice, Store, Track
 from symbp.ir.statement import Guard, Holds
 
 
