@@ -55,6 +55,10 @@ class TargetError(SymbpError):
     """The requested target, device or tool is not there."""
 
 
+class DeviceError(TargetError):
+    """The GPU is not there, not usable or out of memory, or an array does not lie on it."""
+
+
 class SymbpWarning(UserWarning):
     """Something that is allowed and computed as written, but is hardly what the user meant."""
 

@@ -1,0 +1,430 @@
+"""Arrays in device memory, and what a device is: the interface that the GPU and its emulation share.
+
+A :class:`DeviceArray` is a window on memory: an offset, a shape and strides in elements. Slices and reshapes are other
+windows on the same memory; nothing is copied until it is said (``copy``, ``to_host``, ``array[...] = values``).
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from types import EllipsisType
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from symbp.errors import DataError, DeviceError, ShapeError
+from symbp.runtime.cuda.dlpack import CPU, CUDA, export_capsule
+
+Array = npt.NDArray[Any]
+Shape = tuple[int, ...]
+Index = int | slice | EllipsisType
+Blocks = int | tuple[int, int, int]
+
+
+class Memory(Protocol):
+    """A piece of device memory; it is given back when the last array on it is gone."""
+
+    @property
+    def pointer(self) -> int:
+        """Its address as kernels see it."""
+
+    @property
+    def nbytes(self) -> int:
+        """Its length."""
+
+    @property
+    def device(self) -> Device:
+        """Where it lies."""
+
+
+class Launchable(Protocol):
+    """What a device needs to know of a kernel; how it runs it is its own affair."""
+
+    @property
+    def name(self) -> str:
+        """As messages and profilers show it."""
+
+    def blocks(self, points: int) -> int:
+        """How many blocks hold so many teams."""
+
+
+class DeviceArray:
+    """A window on device memory: element [i, j] lies at ``offset + i*strides[0] + j*strides[1]``, in elements.
+
+    Indexing takes whole numbers and slices of step 1, as NumPy does, and gives a window on the same memory (of shape
+    ``()`` for one element). NumPy reads it (``np.asarray``), and so do CuPy, PyTorch, JAX and Numba, without a copy.
+    Raises IndexError for an index out of range, ShapeError for a window that does not fit.
+    """
+
+    __slots__ = ("__weakref__", "dtype", "memory", "offset", "shape", "strides")
+
+    def __init__(
+        self, memory: Memory, offset: int, shape: Sequence[int], strides: Sequence[int] | None, dtype: npt.DTypeLike
+    ) -> None:
+        """``strides=None`` is C order."""
+        self.memory = memory
+        self.offset = offset
+        self.shape: Shape = tuple(shape)
+        self.strides: Shape = c_strides(self.shape) if strides is None else tuple(strides)
+        self.dtype: np.dtype[Any] = np.dtype(dtype)
+
+    @property
+    def device(self) -> Device:
+        """Where the memory lies."""
+        return self.memory.device
+
+    @property
+    def pointer(self) -> int:
+        """The address of the first element."""
+        return self.memory.pointer + self.offset * self.dtype.itemsize
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the elements, without what may lie between them."""
+        return self.size * self.dtype.itemsize
+
+    @property
+    def contiguous(self) -> bool:
+        """Whether the elements lie one behind the other in C order."""
+        expected = 1
+        for extent, stride in zip(reversed(self.shape), reversed(self.strides), strict=True):
+            if extent == 0:
+                return True
+            if extent != 1 and stride != expected:
+                return False
+            expected *= extent
+        return True
+
+    def view(self, start: int, shape: Sequence[int]) -> DeviceArray:
+        """``self[start : start + size]`` of the elements in C order, in another shape; for contiguous arrays."""
+        self._must_be_contiguous("view()")
+        if start < 0 or any(extent < 0 for extent in shape) or start + math.prod(shape) > self.size:
+            raise ShapeError(f"expected a window inside {self.size} elements, found {tuple(shape)} from {start} on")
+        return DeviceArray(self.memory, self.offset + start, shape, None, self.dtype)
+
+    def reshape(self, *shape: Any) -> DeviceArray:
+        """The same elements in another shape, one extent of which may be -1; for contiguous arrays."""
+        wanted: Shape = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], tuple | list) else tuple(shape)
+        if wanted.count(-1) == 1:
+            known = math.prod(extent for extent in wanted if extent != -1)
+            if known and self.size % known == 0:
+                wanted = tuple(self.size // known if extent == -1 else extent for extent in wanted)
+        if math.prod(wanted) != self.size or any(extent < 0 for extent in wanted):
+            raise ShapeError(f"cannot reshape {self.size} elements of shape {self.shape} to {wanted}")
+        self._must_be_contiguous("reshape()")
+        return DeviceArray(self.memory, self.offset, wanted, None, self.dtype)
+
+    def transpose(self, *axes: Any) -> DeviceArray:
+        """The axes in another order, reversed if none is given: the same memory."""
+        order = tuple(axes[0]) if len(axes) == 1 and isinstance(axes[0], tuple | list) else tuple(axes)
+        order = order or tuple(reversed(range(self.ndim)))
+        if sorted(axis % self.ndim if self.ndim else axis for axis in order) != list(range(self.ndim)):
+            raise ShapeError(f"expected each of {self.ndim} axes once, found {order}")
+        shape, strides = ([of[axis] for axis in order] for of in (self.shape, self.strides))
+        return DeviceArray(self.memory, self.offset, shape, strides, self.dtype)
+
+    @property
+    def T(self) -> DeviceArray:
+        """The axes reversed."""
+        return self.transpose()
+
+    def __getitem__(self, key: Index | tuple[Index, ...]) -> DeviceArray:
+        offset = self.offset
+        shape: list[int] = []
+        strides: list[int] = []
+        for index, extent, stride in zip(self._whole_key(key), self.shape, self.strides, strict=True):
+            if isinstance(index, slice):
+                first, last, step = index.indices(extent)
+                if step != 1:
+                    raise IndexError(f"expected slices of step 1, found {index}")
+                offset += first * stride
+                shape.append(max(0, last - first))
+                strides.append(stride)
+            else:
+                if not -extent <= index < extent:
+                    raise IndexError(f"index {index} is out of range for an axis of {extent}")
+                offset += (index % extent) * stride
+        return DeviceArray(self.memory, offset, shape, strides, self.dtype)
+
+    def _whole_key(self, key: Index | tuple[Index, ...]) -> list[int | slice]:
+        """An index for each axis."""
+        given = key if isinstance(key, tuple) else (key,)
+        dots = [position for position, index in enumerate(given) if index is Ellipsis]
+        if len(dots) > 1 or len(given) - len(dots) > self.ndim:
+            raise IndexError(f"expected at most {self.ndim} indices, found {given}")
+        missing = [slice(None)] * (self.ndim - len(given) + len(dots))
+        position = dots[0] if dots else len(given)
+        whole: list[int | slice] = []
+        for index in (*given[:position], *missing, *given[position + len(dots) :]):
+            if isinstance(index, slice):
+                whole.append(index)
+            elif isinstance(index, int | np.integer) and not isinstance(index, bool):
+                whole.append(int(index))
+            else:
+                raise IndexError(
+                    f"expected whole numbers and slices, found {index!r}",
+                )
+        return whole
+
+    def __setitem__(self, key: Index | tuple[Index, ...], values: Any) -> None:
+        """Copy values of the same shape and dtype in; a Python number goes to every element.
+
+        Raises ShapeError, DataError (dtype) and DeviceError (a target with gaps, another device).
+        """
+        target = self[key]
+        target._must_be_contiguous("assignment to a window")
+        if isinstance(values, DeviceArray):
+            _check_same(target, values.shape, values.dtype)
+            self.device.copy(values if values.contiguous else values.copy(), target)
+            return
+        python = not isinstance(values, np.ndarray | np.generic)
+        given = np.asarray(values)
+        if python and given.dtype.kind in "fiu":
+            given = given.astype(self.dtype)
+            if given.ndim == 0:
+                given = np.broadcast_to(given, target.shape)
+        _check_same(target, given.shape, given.dtype)
+        if target.size:
+            self.device.write(target, np.ascontiguousarray(given).reshape(target.shape))
+
+    def to_host(self) -> Array:
+        """The values as a NumPy array of their own."""
+        return self.device.download(self)
+
+    def copy(self) -> DeviceArray:
+        """The same values in memory of their own, in C order."""
+        if self.contiguous:
+            result = self.device.empty(self.shape, self.dtype)
+            if self.size:
+                self.device.copy(self, result)
+            return result
+        return self.device.upload(self.to_host())
+
+    def item(self) -> Any:
+        """The one element, as a Python number."""
+        if self.size != 1:
+            raise ShapeError(f"expected one element, found shape {self.shape}")
+        return self.to_host().item()
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        return bool(self.item())
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("an array of shape () has no length")
+        return self.shape[0]
+
+    def __copy__(self) -> DeviceArray:
+        return self.copy()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> DeviceArray:
+        return self.copy()
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Array:
+        if copy is False:
+            raise ValueError("values in device memory reach NumPy only as a copy")
+        values = self.to_host()
+        return values if dtype is None else values.astype(dtype, copy=False)
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        """For CuPy, PyTorch, Numba. All work on the values is done first, so ``stream`` is None: no need to wait."""
+        if self.device.dlpack_device[0] != CUDA:
+            raise AttributeError("__cuda_array_interface__")  # so that hasattr() is right where a device is emulated
+        self.device.synchronise()
+        itemsize = self.dtype.itemsize
+        return {
+            "version": 3,
+            "shape": self.shape,
+            "strides": None if self.contiguous else tuple(stride * itemsize for stride in self.strides),
+            "typestr": self.dtype.str,
+            "data": (self.pointer if self.size else 0, False),
+            "stream": None,
+        }
+
+    def __dlpack__(self, *, stream: Any = None, **_: Any) -> Any:
+        """A capsule of the DLPack protocol. All work on the values is done first, whatever ``stream`` is."""
+        self.device.synchronise()
+        return export_capsule(self, self.pointer, self.device.dlpack_device, self.dtype, self.shape, self.strides)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.device.dlpack_device
+
+    def __repr__(self) -> str:
+        return f"DeviceArray(shape {self.shape}, {self.dtype.name}, on {self.device.name})"
+
+    def _must_be_contiguous(self, what: str) -> None:
+        if not self.contiguous:
+            raise DeviceError(
+                f"{what}: expected a contiguous array, found shape {self.shape} with strides {self.strides}",
+                remedy="take a copy: array.copy()",
+            )
+
+
+def c_strides(shape: Sequence[int]) -> Shape:
+    """The strides, in elements, of a contiguous array: ``(20, 5, 1)`` for ``(3, 4, 5)``."""
+    strides = [1]
+    for extent in reversed(shape[1:]):
+        strides.append(strides[-1] * extent)
+    return tuple(reversed(strides[: len(shape)]))
+
+
+def capture_key(key: Sequence[object]) -> tuple[object, ...]:
+    """What tells programs apart: an array counts by where it lies and how, anything else by its value."""
+    return tuple(
+        (part.pointer, part.shape, part.strides, part.dtype.str) if isinstance(part, DeviceArray) else part
+        for part in key
+    )
+
+
+class Device(ABC):
+    """Memory, copies, launches: work is done in the order in which it is asked for, on one stream.
+
+    The methods without a body are what tells one device from another.
+    """
+
+    #: How messages call it.
+    name: str = "device"
+    #: Kind and number as DLPack counts them; memory of NumPy where the device is an emulation.
+    dlpack_device: tuple[int, int] = (CPU, 0)
+
+    def __init__(self) -> None:
+        self._scratch = _Scratch()
+
+    @abstractmethod
+    def allocate(self, nbytes: int) -> Memory:
+        """Memory with anything in it, aligned to 256 bytes. DeviceError where there is not enough."""
+
+    @abstractmethod
+    def write(self, target: DeviceArray, source: Array) -> None:
+        """Copy NumPy values to the device; both contiguous, of the same dtype and size. ``source`` is free after it."""
+
+    @abstractmethod
+    def read(self, source: DeviceArray, target: Array) -> None:
+        """Copy device values to NumPy, and wait for them; both contiguous, of the same dtype and size."""
+
+    @abstractmethod
+    def copy(self, source: DeviceArray, target: DeviceArray) -> None:
+        """Copy from device memory to device memory; both contiguous, of the same dtype and size."""
+
+    @abstractmethod
+    def clear(self, array: DeviceArray) -> None:
+        """Zero the bytes of a contiguous array."""
+
+    @abstractmethod
+    def launch_blocks(self, kernel: Any, blocks: Blocks, *arguments: Any) -> None:
+        """Run a kernel on so many blocks. Arguments are device arrays, whole numbers (int64) and floats (float64)."""
+
+    @abstractmethod
+    def synchronise(self) -> None:
+        """Wait until all that was asked for is done."""
+
+    def captured(self, key: Sequence[object], program: Callable[[], None]) -> None:
+        """Run a program that only launches, copies and clears; where graphs exist, as a graph from the second call on.
+
+        ``key`` tells programs apart and holds every array the program touches: an array counts by its place.
+        """
+        program()
+
+    def borrow(self, foreign: Any) -> DeviceArray:
+        """An array of another library on this device, without a copy. DeviceError where it is not."""
+        raise DeviceError(
+            f"expected a NumPy array or one on {self.name}, found {type(foreign).__module__}.{type(foreign).__name__}",
+            remedy="pass a NumPy array",
+        )
+
+    def empty(self, shape: Sequence[int], dtype: npt.DTypeLike) -> DeviceArray:
+        """An array with anything in it."""
+        wanted = np.dtype(dtype)
+        return DeviceArray(self.allocate(math.prod(shape) * wanted.itemsize), 0, shape, None, wanted)
+
+    def zeros(self, shape: Sequence[int], dtype: npt.DTypeLike) -> DeviceArray:
+        """An array of zeros."""
+        array = self.empty(shape, dtype)
+        if array.size:
+            self.clear(array)
+        return array
+
+    def upload(self, values: Array) -> DeviceArray:
+        """The values of a NumPy array in memory of their own."""
+        array = self.empty(values.shape, values.dtype)
+        if array.size:
+            self.write(array, np.ascontiguousarray(values).reshape(values.shape))
+        return array
+
+    def download(self, array: DeviceArray) -> Array:
+        """The values as a NumPy array, whatever the strides."""
+        if array.size == 0:
+            return np.empty(array.shape, array.dtype)
+        if array.contiguous:
+            values = np.empty(array.shape, array.dtype)
+            self.read(array, values)
+            return values
+        span = 1 + sum((extent - 1) * stride for extent, stride in zip(array.shape, array.strides, strict=True))
+        whole = self.download(DeviceArray(array.memory, array.offset, (span,), None, array.dtype))
+        byte_strides = [stride * array.dtype.itemsize for stride in array.strides]
+        return np.lib.stride_tricks.as_strided(whole, array.shape, byte_strides).copy()
+
+    def launch(self, kernel: Launchable, points: int, *arguments: Any) -> None:
+        """Run a kernel with a team of threads for each of so many points; nothing for none."""
+        if points:
+            self.launch_blocks(kernel, kernel.blocks(points), *arguments)
+
+    def scratch(self, key: str, count: int, dtype: npt.DTypeLike) -> DeviceArray:
+        """Memory of ``count`` elements for intermediates, kept under ``key`` from call to call, one per thread."""
+        wanted = np.dtype(dtype)
+        held = self._scratch.arrays.get((key, wanted.str))
+        if held is None or held.size < count:
+            # What was there goes first, or for a moment both would be needed.
+            held = None
+            self._scratch.arrays.pop((key, wanted.str), None)
+            held = self._scratch.arrays[(key, wanted.str)] = self.empty((count,), wanted)
+        return held.view(0, (count,))
+
+    def wrap(self, foreign: Any) -> DeviceArray:
+        """An array on this device as ours, without a copy: ours, CuPy's, PyTorch's, JAX's, Numba's.
+
+        It is kept alive by the result. Raises DeviceError for one that lies elsewhere.
+        """
+        if not isinstance(foreign, DeviceArray):
+            return self.borrow(foreign)
+        if foreign.device is not self:
+            raise DeviceError(
+                f"expected an array on {self.name}, found one on {foreign.device.name}", remedy="array.to_host()"
+            )
+        return foreign
+
+
+class _Scratch(threading.local):
+    def __init__(self) -> None:
+        self.arrays: dict[tuple[str, str], DeviceArray] = {}
+
+
+def _check_same(target: DeviceArray, shape: Shape, dtype: np.dtype[Any]) -> None:
+    if shape != target.shape:
+        raise ShapeError(f"expected values of shape {target.shape}, found {shape}")
+    if dtype != target.dtype:
+        raise DataError(
+            f"expected {target.dtype.name}, found {dtype.name}",
+            remedy=f"convert it on purpose: array.astype(np.{target.dtype.name})",
+        )
