@@ -169,7 +169,7 @@ def _count_machine_code(listing: str) -> dict[str, int]:
 def _count_ptx(ptx: str) -> dict[str, int]:
     # @%p1 ld.global.f32 %f1, [%rd1];
     body = ptx[ptx.rfind(".entry") :]
-    words = re.findall(r"^\s*(?:@!?%\w+\s+)?([a-z][\w.:]*\w)\s[^;]*;", body[body.find("{") + 1 :], flags=re.M)
+    words = re.findall(r"^\s*(?:@!?%\w+\s+)?([a-z][\w.:]*\w)(?:\s[^;]*)?;", body[body.find("{") + 1 :], flags=re.M)
     return _by_kind(words, 1)
 
 
