@@ -5,7 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from symbp.ir.affine import Affine, Index
-from symbp.ir.nodes import Bound, If, Loop, Node, Note, Product, SetIndex, Slice, Store, Track
+from symbp.ir.nodes import (
+    Bound,
+    Contract,
+    Dealt,
+    Factor,
+    If,
+    Largest,
+    Loop,
+    Node,
+    Note,
+    Once,
+    Product,
+    SetIndex,
+    Settle,
+    Share,
+    Slice,
+    Spread,
+    Store,
+    Track,
+)
 from symbp.ir.statement import Guard, Holds
 
 
@@ -13,7 +32,7 @@ def walk(nodes: Iterable[Node]) -> Iterator[Node]:
     """Every node, outer before inner."""
     for node in nodes:
         yield node
-        if isinstance(node, Loop | If):
+        if isinstance(node, Loop | If | Share | Once):
             yield from walk(node.body)
 
 
@@ -35,6 +54,13 @@ def substitute(
         )
         return Slice(value.tensor, axes, value.rows, value.columns, value.transposed)
 
+    def dealt(axis: Dealt) -> Dealt:
+        return Dealt(names.get(axis.index, axis.index), bound(axis.lower), bound(axis.stop))
+
+    def factor(value: Factor) -> Factor:
+        axes = tuple(a.substitute(mapping) if isinstance(a, Affine) else dealt(a) for a in value.axes)
+        return Factor(value.tensor, axes)
+
     def guard(value: Guard) -> Guard:
         return Holds(value.condition.substitute(mapping)) if isinstance(value, Holds) else value.substitute(mapping)
 
@@ -53,6 +79,19 @@ def substitute(
             return SetIndex(names.get(node.index, node.index), node.value.substitute(mapping))
         if isinstance(node, Product):
             return Product(part(node.out), part(node.left), part(node.right), node.accumulate)
+        if isinstance(node, Share):
+            return Share(tuple(map(dealt, node.axes)), tuple(map(change, node.body)))
+        if isinstance(node, Once):
+            return Once(tuple(map(change, node.body)))
+        if isinstance(node, Largest):
+            return Largest(node.largest, node.value.substitute(mapping))
+        if isinstance(node, Spread):
+            subscripts = tuple(s.substitute(mapping) for s in node.subscripts)
+            return Spread(node.sums, subscripts, node.value.substitute(mapping), node.largest, node.count)
+        if isinstance(node, Settle):
+            return Settle(node.target.substitute(mapping), node.sums, node.largest, node.count, node.update)
+        if isinstance(node, Contract):
+            return Contract(factor(node.out), factor(node.left), factor(node.right), node.accumulate)
         if isinstance(node, Note):
             return Note(node.statement.rename({k: v for k, v in names.items() if k in node.statement.indices}))
         return node

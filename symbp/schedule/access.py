@@ -5,26 +5,51 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from symbp.ir.affine import Affine, Index, Read
-from symbp.ir.nodes import Fill, If, Loop, Node, Product, SetIndex, Slice, Store, Track, Update
+from symbp.ir.affine import ZERO, Affine, Index, Read
+from symbp.ir.nodes import (
+    Contract,
+    Factor,
+    Fill,
+    If,
+    Largest,
+    Loop,
+    Node,
+    Once,
+    Product,
+    SetIndex,
+    Settle,
+    Share,
+    Slice,
+    Spread,
+    Store,
+    Track,
+    Update,
+)
 from symbp.ir.statement import guard_reads
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """One tensor access of a node; `subscripts` is None where the whole tensor may be touched."""
+    """One tensor access of a node; `subscripts` is None where the whole tensor may be touched.
+
+    `commutes` marks a contribution that may come in any order, and from several threads at once.
+    """
 
     tensor: str
     subscripts: tuple[Affine, ...] | None
     writes: bool
+    commutes: bool = False
 
 
 def accesses(nodes: Iterable[Node]) -> Iterator[Access]:
     """Every access of the nodes, nested ones included, in order."""
     for node in nodes:
-        if isinstance(node, Loop):
-            for bound in (node.lower, node.stop):
-                yield from _reads(r for v in bound.values for r in v.reads())
+        if isinstance(node, Loop | Share):
+            for axis in node.axes if isinstance(node, Share) else (node,):
+                for bound in (axis.lower, axis.stop):
+                    yield from _reads(r for v in bound.values for r in v.reads())
+            yield from accesses(node.body)
+        elif isinstance(node, Once):
             yield from accesses(node.body)
         elif isinstance(node, If):
             yield from _reads(r for g in node.guards for r in guard_reads(g))
@@ -47,6 +72,26 @@ def accesses(nodes: Iterable[Node]) -> Iterator[Access]:
             if node.accumulate:
                 yield Access(node.out.tensor, _fixed(node.out), False)
             yield Access(node.out.tensor, _fixed(node.out), True)
+        elif isinstance(node, Contract):
+            for factor in (node.left, node.right):
+                yield Access(factor.tensor, _first(factor), False)
+            if node.accumulate:
+                yield Access(node.out.tensor, _first(node.out), False)
+            yield Access(node.out.tensor, _first(node.out), True)
+        elif isinstance(node, Largest):
+            yield from _reads(node.value.all_reads)
+            yield Access(node.largest, (ZERO,), True, commutes=True)
+        elif isinstance(node, Spread):
+            yield from _reads(node.value.all_reads)
+            yield from _reads(r for s in node.subscripts for r in s.reads())
+            yield Access(node.largest, (ZERO,), False)
+            yield Access(node.sums, node.subscripts, True, commutes=True)
+        elif isinstance(node, Settle):
+            yield Access(node.largest, (ZERO,), False)
+            yield Access(node.sums, node.target.subscripts, False)
+            if node.update is Update.ADD:
+                yield Access(node.target.tensor, node.target.subscripts, False)
+            yield Access(node.target.tensor, node.target.subscripts, True)
 
 
 def _reads(reads: Iterable[Read]) -> Iterator[Access]:
@@ -57,6 +102,11 @@ def _reads(reads: Iterable[Read]) -> Iterator[Access]:
 def _fixed(part: Slice) -> tuple[Affine, ...] | None:
     """A slice's subscripts: those of kept axes name no loop, so they never tell two iterations apart."""
     return tuple(a if isinstance(a, Affine) else a[0] for a in part.axes)
+
+
+def _first(factor: Factor) -> tuple[Affine, ...]:
+    """As `_fixed`, of a factor of a contraction."""
+    return tuple(a if isinstance(a, Affine) else a.lower.values[0] for a in factor.axes)
 
 
 def touched(nodes: Iterable[Node]) -> tuple[set[str], set[str]]:
@@ -104,7 +154,9 @@ def loop_indices(nodes: Iterable[Node]) -> set[Index]:
     for node in nodes:
         if isinstance(node, Loop):
             found |= {node.index} | loop_indices(node.body)
-        elif isinstance(node, If):
+        elif isinstance(node, Share):
+            found |= {axis.index for axis in node.axes} | loop_indices(node.body)
+        elif isinstance(node, If | Once):
             found |= loop_indices(node.body)
         elif isinstance(node, SetIndex):
             found.add(node.index)

@@ -15,7 +15,7 @@ from symbp.ir.body import Body
 from symbp.ir.derivation import Derivation
 from symbp.ir.nodes import Bound, Fill, If, Loop, Node, Note
 from symbp.ir.order import Block, Scan, Step, order
-from symbp.ir.plan import Buffer, Kind, Memory, Nest, ParameterSlot, Plan, Procedure
+from symbp.ir.plan import Buffer, Kind, Machine, Memory, Nest, ParameterSlot, Plan, Procedure
 from symbp.ir.program import Program, Role, Tensor
 from symbp.ir.statement import NonNegative, Statement
 from symbp.ir.verify import verify
@@ -24,6 +24,10 @@ from symbp.schedule.access import touched
 from symbp.schedule.buffers import allocate, element_count
 from symbp.schedule.classify import classify
 from symbp.schedule.coverage import plan_writes
+from symbp.schedule.device.exact_sums import declare_sums
+from symbp.schedule.device.kernels import make_steps, sink_scalars, stays_parallel
+from symbp.schedule.device.lower import is_one_kernel, lower_for_teams, lower_turn
+from symbp.schedule.device.split_sums import split_sums
 from symbp.schedule.exact import keep_digits
 from symbp.schedule.fuse import fuse_nests
 from symbp.schedule.inline import inline_arguments
@@ -36,9 +40,14 @@ NEXT = "_next"  # an optimizer writes w_next[i]; it takes the place of w[i] at t
 
 
 def make_plan(
-    derivation: Derivation | None, predict: Program | None, update: Program | None, *, exact: bool = False
+    derivation: Derivation | None,
+    predict: Program | None,
+    update: Program | None,
+    *,
+    exact: bool = False,
+    machine: Machine = Machine.LOOPS,
 ) -> Plan:
-    """Plan every procedure of a module: predict, forward and backward, update.
+    """Plan every procedure of a module for a kind of machine: predict, forward and backward, update.
 
     `derivation` is None for a model without a loss, `predict` for one without outputs, `update` without an optimizer.
     With `exact` the derivatives of sigmoid and tanh keep their digits where these saturate.
@@ -51,17 +60,20 @@ def make_plan(
     tensors: dict[str, Tensor] = {}
     workspaces: dict[str, dict[Memory, Affine]] = {}
     if predict is not None:
-        found, workspaces["predict"] = _plan_predict(predict, parameters)
+        found, workspaces["predict"], declared = _plan_predict(predict, parameters, machine)
         procedures.append(found)
-        tensors |= {t.name: t for t in predict.tensors}
+        tensors |= {t.name: t for t in declared}
     if derivation is not None:
-        pair, workspaces["train"] = _plan_training(derivation, parameters, exact)
+        pair, workspaces["train"], declared = _plan_training(derivation, parameters, exact, machine)
         procedures.extend(pair)
-        tensors |= {t.name: t for t in derivation.program.tensors}
+        tensors |= {t.name: t for t in declared}
     if update is not None:
-        procedures.append(_plan_update(update))
+        procedures.append(_plan_update(update, machine))
         tensors |= {t.name: t for t in update.tensors if t.name not in tensors}
-    procedures = [p if p.name == "update" else split_procedure(p, taken=tuple(tensors)) for p in procedures]
+    if machine is Machine.TEAMS:
+        procedures = [replace(p, steps=make_steps(p, tensors)) for p in procedures]
+    else:
+        procedures = [p if p.name == "update" else split_procedure(p, taken=tuple(tensors)) for p in procedures]
     return Plan(
         name=model.name,
         inputs=model.with_role(Role.INPUT),
@@ -130,18 +142,35 @@ def _fans(name: str, shape: tuple[int, ...], program: Program) -> tuple[int, int
 # -------------------------------------------------------------------------------------------------------- procedures
 
 
-def _ready(program: Program) -> Program:
+#: A plan's procedures, how long their workspaces are, and the tensors that they name.
+Lengths = dict[Memory, Affine]
+Declared = tuple[Tensor, ...]
+
+
+def _ready(program: Program, machine: Machine) -> Program:
     """The rewrites that serve code, not people."""
     program = verify(inline_arguments(program), "inline_arguments")
-    return verify(absorb_sums(program), "absorb_sums")
+    program = verify(absorb_sums(program), "absorb_sums")
+    if machine is Machine.TEAMS:
+        program = verify(split_sums(program), "split_sums")
+        program = verify(declare_sums(program), "declare_sums")
+    return program
 
 
-def _plan_predict(program: Program, parameters: Sequence[ParameterSlot]) -> tuple[Procedure, dict[Memory, Affine]]:
-    program = _ready(program)
-    nests = fuse_nests(_lower_steps(order(program), program, program.outputs))
+def _fused(nests: Iterable[Nest], machine: Machine) -> tuple[Nest, ...]:
+    return fuse_nests(nests, stays_parallel) if machine is Machine.TEAMS else fuse_nests(nests)
+
+
+def _plan_predict(
+    program: Program, parameters: Sequence[ParameterSlot], machine: Machine
+) -> tuple[Procedure, Lengths, Declared]:
+    program = _ready(program, machine)
+    nests = _fused(_lower_steps(order(program), program, program.outputs, machine), machine)
     inner = [t.name for t in program.tensors if not t.is_given and t.name not in program.outputs]
     nests, gone = scalarise(nests, inner)
-    scalars = {n for n in inner if not program.tensor(n).shape} | set(gone)
+    scalars = set(gone)
+    if machine is Machine.LOOPS:  # one function has them all
+        scalars |= {n for n in inner if not program.tensor(n).shape}
     places, lengths = allocate(nests, {t.name: t for t in program.tensors}, [n for n in inner if n not in scalars])
     procedure = _procedure(
         "predict_into",
@@ -152,43 +181,50 @@ def _plan_predict(program: Program, parameters: Sequence[ParameterSlot]) -> tupl
         places,
         results=program.outputs,
     )
-    return procedure, lengths
+    return procedure, lengths, program.tensors
 
 
 def _plan_training(
-    derivation: Derivation, parameters: Sequence[ParameterSlot], exact: bool
-) -> tuple[tuple[Procedure, Procedure], dict[Memory, Affine]]:
+    derivation: Derivation, parameters: Sequence[ParameterSlot], exact: bool, machine: Machine
+) -> tuple[tuple[Procedure, Procedure], Lengths, Declared]:
     adjoints = dict(derivation.gradients)
     wanted = (derivation.program.loss, *adjoints.values())
     # What only `predict` returns is no part of training.
     program = replace(derivation.program.keep_live(wanted), outputs=())
-    program = _ready(verify(keep_digits(program), "keep_digits") if exact else program)
+    program = _ready(verify(keep_digits(program), "keep_digits") if exact else program, machine)
     ahead = {s.tensor for s in program.keep_live([program.loss]).statements}
     steps = order(program)
     gradient_names = {adjoints[p.name] for p in parameters if p.name in adjoints}
-    nests_of = [
-        fuse_nests(_lower_steps([s for s in steps if (s.tensors[0] in ahead) == is_forward], program, wanted))
-        for is_forward in (True, False)
-    ]
+    halves = [[s for s in steps if (s.tensors[0] in ahead) == is_forward] for is_forward in (True, False)]
+    nests_of = [_fused(_lower_steps(half, program, wanted, machine), machine) for half in halves]
     inner = [t.name for t in program.tensors if not t.is_given and t.name not in gradient_names]
     shared = _names(nests_of[0]) & _names(nests_of[1])
     forward, gone_1 = scalarise(nests_of[0], [n for n in inner if n not in shared and n != program.loss])
     backward, gone_2 = scalarise(nests_of[1], [n for n in inner if n not in shared])
-    scalars = {n for n in inner if not program.tensor(n).shape and n not in shared} | {*gone_1, *gone_2}
+    scalars = {*gone_1, *gone_2}
+    results: tuple[str, ...] = ()
+    if machine is Machine.LOOPS:  # one function has them all, and gives the loss back
+        scalars |= {n for n in inner if not program.tensor(n).shape and n not in shared}
+    else:
+        results = (program.loss,)
+        scalars.add(program.loss)
     tensors = {t.name: t for t in program.tensors}
     places, lengths = allocate((*forward, *backward), tensors, [n for n in inner if n not in scalars])
     for slot in parameters:
         if slot.name in adjoints:
             places[adjoints[slot.name]] = Buffer(adjoints[slot.name], Memory.GRADIENTS, Affine.of(slot.offset))
-    return (
-        _procedure("forward", "Evaluate the loss.", forward, program, parameters, places, returns=program.loss),
-        _procedure("backward", "Differentiate the loss; follows `forward`.", backward, program, parameters, places),
-    ), lengths
+    returns = "" if results else program.loss
+    summary = "Differentiate the loss; follows `forward`."
+    pair = (
+        _procedure("forward", "Evaluate the loss.", forward, program, parameters, places, results, returns),
+        _procedure("backward", summary, backward, program, parameters, places),
+    )
+    return pair, lengths, program.tensors
 
 
-def _plan_update(program: Program) -> Procedure:
+def _plan_update(program: Program, machine: Machine) -> Procedure:
     """The optimizer's step, in place: ``w_next`` is stored to ``w`` when nothing reads ``w`` any more."""
-    nests = list(_lower_steps(order(program), program, [t.name for t in program.tensors]))
+    nests = list(_lower_steps(order(program), program, [t.name for t in program.tensors], machine))
     commits = []
     for tensor in program.tensors:
         if tensor.is_given and program.has(tensor.name + NEXT):
@@ -199,6 +235,8 @@ def _plan_update(program: Program) -> Procedure:
         nests.append(Nest((), lower_statement(statement, program, fresh=True), Kind.MAP))
     inner = [t.name for t in program.tensors if not t.is_given]
     fused, gone = scalarise(fuse_nests(nests), inner)
+    if machine is Machine.TEAMS:
+        fused = sink_scalars(fused)
     left = [n for n in inner if program.tensor(n).shape and n not in gone]
     assert not left, f"the update keeps {left} over several loops"
     places = {t.name: Buffer(t.name, Memory.ARGUMENT, ZERO) for t in program.with_role(Role.PARAMETER, Role.INPUT)}
@@ -239,7 +277,7 @@ def _names(nests: Iterable[Nest]) -> set[str]:
 # ----------------------------------------------------------------------------------------------------- steps to nests
 
 
-def _lower_steps(steps: Iterable[Step], program: Program, wanted: Iterable[str]) -> tuple[Nest, ...]:
+def _lower_steps(steps: Iterable[Step], program: Program, wanted: Iterable[str], machine: Machine) -> tuple[Nest, ...]:
     """Lower every statement; the first nest that writes a tensor fills it if its writes leave gaps.
 
     Whoever asked for the tensors `wanted` sees all of them; of the others, gaps that nothing reads may stay.
@@ -266,20 +304,33 @@ def _lower_steps(steps: Iterable[Step], program: Program, wanted: Iterable[str])
             del to_fill[fill_node.tensor]
         if isinstance(step, Block):
             for k, statement in enumerate(step.statements):
-                nodes = lower_statement(statement, program, fresh=may_set[id(statement)])
-                head = fills if k == 0 else ()
-                note = Note(replace(statement, accumulate=not may_set[id(statement)]))
-                nests.append(Nest((statement,), (*head, note, *nodes), classify(statement, program)))
+                lowered = _lower_one(statement, program, may_set[id(statement)], machine)
+                if k == 0:
+                    lowered = (replace(lowered[0], nodes=(*fills, *lowered[0].nodes)), *lowered[1:])
+                nests += lowered
         else:
-            nests.append(Nest(step.statements, (*fills, _lower_scan(step, program, may_set)), Kind.SCAN))
+            nests.append(Nest(step.statements, (*fills, _lower_scan(step, program, may_set, machine)), Kind.SCAN))
     return tuple(nests)
 
 
-def _lower_scan(scan: Scan, program: Program, may_set: dict[int, bool]) -> Loop:
+def _lower_one(statement: Statement, program: Program, sets: bool, machine: Machine) -> tuple[Nest, ...]:
+    if machine is Machine.TEAMS:
+        return lower_for_teams(statement, program, sets=sets)
+    note = Note(replace(statement, accumulate=not sets))
+    nodes = lower_statement(statement, program, fresh=sets)
+    return (Nest((statement,), (note, *nodes), classify(statement, program)),)
+
+
+def _lower_scan(scan: Scan, program: Program, may_set: dict[int, bool], machine: Machine) -> Loop:
     body: list[Node] = []
+    whole = is_one_kernel(scan)
     for turn in scan.turns:
         statement = turn.statement
-        nodes = lower_statement(statement, program, fresh=may_set[id(statement)], bound=(scan.index,))
+        sets = may_set[id(statement)]
+        if machine is Machine.TEAMS:
+            nodes = lower_turn(statement, program, sets=sets, step=scan.index, whole=whole)
+        else:
+            nodes = lower_statement(statement, program, fresh=sets, bound=(scan.index,))
         if not scan.runs_always(turn):
             checks = (NonNegative(scan.index - turn.first), NonNegative(turn.stop - 1 - scan.index))
             nodes = (If(tuple(c for c in checks if c.value != scan.index - scan.start), nodes),)

@@ -7,10 +7,10 @@ products stand alone: nothing measurable is won by fusing into them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from symbp.ir.nodes import BEST, PLACE, TOTAL, Fill, Loop, Node, Note, Product
+from symbp.ir.nodes import BEST, PLACE, TOTAL, Contract, Fill, Loop, Node, Note, Product
 from symbp.ir.plan import Kind, Nest
 from symbp.ir.statement import fresh_index
 from symbp.ir.walk_nodes import rename_index
@@ -23,8 +23,10 @@ PRIVATE = frozenset(local.tensor for local in (TOTAL, BEST, PLACE))
 FARTHEST = 4
 
 
-def fuse_nests(nests: Iterable[Nest]) -> tuple[Nest, ...]:
-    """Merge each nest into the nearest earlier one it can share a loop with.
+def fuse_nests(
+    nests: Iterable[Nest], agrees: Callable[[Nest, Nest, Nest], bool] = lambda one, other, both: True
+) -> tuple[Nest, ...]:
+    """Merge each nest into the nearest earlier one it can share a loop with, if `agrees` says so of the two and both.
 
     What lies between and does not concern it stays; what it depends on moves ahead of both, if the earlier nest does
     not concern that.
@@ -38,6 +40,8 @@ def fuse_nests(nests: Iterable[Nest]) -> tuple[Nest, ...]:
             candidate = result[k]
             if not any(map(candidate.conflicts, ahead)):
                 merged = _merge(candidate.nest, nest)
+                if merged is not None and not agrees(candidate.nest, nest, merged):
+                    merged = None
                 if merged is not None:
                     place = k
                     break
@@ -135,4 +139,4 @@ def _fuse_bodies(one: tuple[Node, ...], other: tuple[Node, ...]) -> tuple[Node, 
 
 
 def _has_product(nodes: Iterable[Node]) -> bool:
-    return any(isinstance(n, Product) or (hasattr(n, "body") and _has_product(n.body)) for n in nodes)
+    return any(isinstance(n, Product | Contract) or (hasattr(n, "body") and _has_product(n.body)) for n in nodes)

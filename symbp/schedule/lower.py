@@ -38,14 +38,15 @@ class _Job:
 
 
 def lower_statement(
-    statement: Statement, program: Program, *, fresh: bool, bound: tuple[Index, ...] = ()
+    statement: Statement, program: Program, *, fresh: bool, bound: tuple[Index, ...] = (), by_element: bool = False
 ) -> tuple[Node, ...]:
     """Loops for one statement. `fresh`: an accumulation is the first to write its elements, so it may set them.
 
-    `bound` are indices that an enclosing loop has set already (the step of a scan).
+    `bound` are indices that an enclosing loop has set already (the step of a scan). `by_element`: each element of the
+    result is made by itself, so that elements can be shared out; no matrix products, no rows kept in cache.
     """
     sets = fresh or not statement.accumulate
-    contraction = as_contraction(statement, program, bound)
+    contraction = None if by_element else as_contraction(statement, program, bound)
     if contraction is not None:
         return _lower_contraction(contraction, _Job(statement, program, bound), sets)
     job = _Job(statement, program, bound)
@@ -55,10 +56,16 @@ def lower_statement(
         update = Update.SET if sets else Update.ADD
         return _loops(job, free, statement.guards, (Store(statement.target, statement.body, update),))
     if statement.reduction is Reduction.SUM:
-        if free and _row_form_pays(statement, free[-1], reduced[-1]):
+        if free and not by_element and _row_form_pays(statement, free[-1], reduced[-1]):
             return _lower_rows(job, free, reduced, sets)
         return _lower_total(job, free, reduced, sets)
     return _lower_maximum(job, free, reduced)
+
+
+def loops_of(statement: Statement, program: Program, body: tuple[Node, ...]) -> tuple[Node, ...]:
+    """Loops over the free and the reduced indices of a statement around `body`, where its guards hold."""
+    job = _Job(statement, program, ())
+    return _loops(job, [*_by_target(statement, ()), *statement.reduced], statement.guards, body)
 
 
 def needs_zero(statement: Statement) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from symbp.ir.nodes import Fill, If, Loop, Node, Note, Product
+from symbp.ir.nodes import Contract, Fill, If, Loop, Node, Note, Product
 from symbp.ir.plan import Nest
 from symbp.ir.walk_nodes import walk
 
@@ -42,7 +42,9 @@ def _is_one_equation(body: tuple[Node, ...]) -> bool:
 
 def _is_flat(nodes: tuple[Node, ...]) -> bool:
     """True if there is nothing but assignments."""
-    return not any(isinstance(n, Loop | Product) or (isinstance(n, If) and not _is_flat(n.body)) for n in nodes)
+    return not any(
+        isinstance(n, Loop | Product | Contract) or (isinstance(n, If) and not _is_flat(n.body)) for n in nodes
+    )
 
 
 def _notes_before_work(nodes: list[Node]) -> tuple[Node, ...]:

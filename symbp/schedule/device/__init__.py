@@ -1,0 +1,1 @@
+"""From loop nests to kernels that teams of threads carry out."""
