@@ -1,6 +1,6 @@
 """Code generation: one Target record per target, printers, templates."""
 
-from symbp.codegen.emit import emit
-from symbp.codegen.target import CPU, TARGETS, Target, find_target
+from symbp.codegen.emit import Spec, emit, emit_for
+from symbp.codegen.target import CPU, CUDA, TARGETS, Target, find_target, find_targets
 
-__all__ = ["CPU", "TARGETS", "Target", "emit", "find_target"]
+__all__ = ["CPU", "CUDA", "TARGETS", "Spec", "Target", "emit", "emit_for", "find_target", "find_targets"]

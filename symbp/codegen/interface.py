@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from symbp.codegen.layout import call, joined_names, parts, signature
+from symbp.codegen.layout import call, parts
 from symbp.codegen.printer import CodePrinter, Names
-from symbp.codegen.procedure import ProcedureText
 from symbp.errors import ShapeError, SpecError
 from symbp.ir.affine import Affine, Size
 from symbp.ir.plan import Memory, ParameterSlot, Plan
@@ -41,15 +41,6 @@ class ScratchFunction:
     key: str
     count: str
     dtype: str
-
-
-@dataclass
-class Calls:
-    """Argument lists of the kernels and who calls them with what."""
-
-    procedures: dict[str, ProcedureText]
-    loss_inputs: list[str] = field(default_factory=list)
-    predict_inputs: list[str] = field(default_factory=list)
 
 
 _index_code = CodePrinter("float64", Names())
@@ -159,97 +150,6 @@ def scratch_functions(plan: Plan) -> list[ScratchFunction]:
     return found
 
 
-def scratch_lines(plan: Plan, use: str, wanted: tuple[str, ...] | None = None) -> list[str]:
-    """Lines that fetch the memory to work in: all of it, or what is among the arguments `wanted`."""
-    memories = [m.value for m in plan.workspaces.get(use, {}) if wanted is None or m.value in wanted]
-    return [f"{name} = {use}_{name}(**sizes)" for name in memories]
-
-
-def predict_context(plan: Plan, text: ProcedureText) -> dict[str, object]:
-    """The pieces of ``predict``."""
-    inputs = [n for n in text.arguments if n in {t.name for t in plan.inputs}]
-    lines = scratch_lines(plan, "predict")
-    code_name = text.printer.code.names.name
-    shapes = []
-    for tensor in plan.outputs:
-        if tensor.name != plan.loss:
-            check_own_name(tensor, "output")
-        extents = [_size_code(e) for e in tensor.shape] or ["1"]
-        dtype = "np.int64" if tensor.dtype is DType.INT else "DTYPE"
-        lines.append(f"{code_name(tensor.name)} = np.empty({parts(extents)}, {dtype})")
-        shapes.append(f"{tensor.name} {parts([str(e) for e in tensor.shape]) if tensor.shape else 'a number'}")
-    arguments = ["flat" if a == "params" else a for a in text.arguments]
-    lines.append(call("kernels.predict_into", arguments, indent=4))
-    names = [code_name(t.name) if t.shape else f"float({code_name(t.name)}[0])" for t in plan.outputs]
-    kinds = ["Array" if t.shape else "float" for t in plan.outputs]
-    returned = kinds[0] if len(kinds) == 1 else f"tuple[{', '.join(kinds)}]"
-    typed = ["params: Parameters", *(f"{n}: ArrayLike" for n in inputs)]
-    return {
-        "header": signature("predict", typed, returned),
-        "inputs": inputs,
-        "enter": enter(inputs),
-        "lines": lines,
-        "returns": ", ".join(names),
-        "outputs_text": joined_names(shapes),
-        "call": call("net.predict", ["params", *inputs]),
-    }
-
-
-def train_context(plan: Plan, texts: dict[str, ProcedureText]) -> dict[str, object]:
-    """The pieces of ``loss`` and ``loss_and_grad``."""
-    forward, backward = texts["forward"], texts["backward"]
-    known = [t.name for t in plan.inputs]
-    inputs = [n for n in known if n in (*forward.arguments, *backward.arguments)]
-    typed = ["params: Parameters", *(f"{n}: ArrayLike" for n in inputs)]
-    return {
-        "inputs": inputs,
-        "loss_header": signature("loss", typed, "float"),
-        "grad_header": signature("loss_and_grad", typed, "tuple[float, Parameters]"),
-        "enter": enter(inputs),
-        "scratch": scratch_lines(plan, "train"),
-        "loss_scratch": scratch_lines(plan, "train", forward.arguments),
-        "forward": call("kernels.forward", _flat(forward.arguments), indent=17),
-        # Two calls, not one of loss_and_grad_into: that one would compile the code of both a second time.
-        "value": call("kernels.forward", _flat(forward.arguments), indent=12),
-        "backward": call("kernels.backward", _flat(backward.arguments, grads="grads.flat"), indent=4),
-    }
-
-
-def fit_context(plan: Plan, texts: dict[str, ProcedureText], train: dict[str, object]) -> dict[str, object]:
-    """The pieces of ``train_step`` and ``fit``."""
-    inputs = list(train["inputs"])  # type: ignore[call-overload]
-    step = step_arguments(texts)
-    replaced = {"count": "state.count", "numbers": "state.numbers", **{v: f"state.{v}" for v in plan.state}}
-    batched, batch_size = batching(plan, inputs)
-    typed = ["params: Parameters", "state: OptimizerState", *(f"{n}: ArrayLike" for n in inputs)]
-    written = forward_places(plan)
-    arguments = [replaced.get(a, a) for a in _flat(step)]
-    if batched:
-        loop = [replaced.get(a, a) for a in _flat(train_steps_arguments(step, batched))]
-        steps = call("kernels.train_steps_into", loop, indent=8)
-    else:
-        steps = call("kernels.train_step_into", arguments, indent=8, lead="losses[first] = ")
-    return {
-        "step_header": signature("train_step", typed, "float"),
-        "step": call("kernels.train_step_into", arguments, indent=8),
-        "steps": steps,
-        "batched": batched,
-        "batch_size": batch_size,
-        "setting_names": ", ".join(t.name for t in plan.hyper if t.name != "t"),
-        "check": call("OPTIMIZER.check", ["state", "params", *inputs], indent=4),
-        "validation": call("_door.validation", ["params", "validation", *(f'"{n}"' for n in inputs)], indent=21),
-        "explain": call(
-            "_first_not_finite", ["params", *(f"{n}[rows]" if n in batched else n for n in inputs)], indent=15
-        ),
-        "explain_header": signature(
-            "_first_not_finite", ["params: Parameters", *(f"{n}: Array" for n in inputs)], "str | None"
-        ),
-        "forward": call("kernels.forward", _flat(texts["forward"].arguments), indent=12),
-        "written": [(text, place) for text, place, _ in written],
-        "written_sizes": [s.name for s in plan.sizes() if any(s in sizes for _, _, sizes in written)],
-    }
-
-
 def forward_places(plan: Plan) -> list[tuple[str, str, tuple[Size, ...]]]:
     """What the forward pass leaves in its workspace, in order: the equation, offset and shape as code, their sizes.
 
@@ -274,24 +174,6 @@ def forward_places(plan: Plan) -> list[tuple[str, str, tuple[Size, ...]]]:
     return found
 
 
-def step_arguments(texts: dict[str, ProcedureText]) -> list[str]:
-    """Arguments of ``train_step_into``."""
-    update = texts["update"]
-    both = merged(texts["forward"].arguments, texts["backward"].arguments)
-    extra = [a for a in update.arguments if a not in ("params", "grads", "count")]
-    return [*both, *extra, "count"]
-
-
-def train_steps_arguments(step: list[str], batched: list[str]) -> list[str]:
-    """Arguments of ``train_steps_into``: the data, the arrays of one batch, then which steps."""
-    ordered: list[str] = []
-    for name in step:
-        ordered.append(name)
-    position = max(ordered.index(n) for n in batched) + 1
-    ordered[position:position] = [f"{n}_batch" for n in batched]
-    return [*ordered, "order", "batch", "first", "last", "losses"]
-
-
 def batching(plan: Plan, inputs: list[str]) -> tuple[list[str], str]:
     """Which inputs are cut into batches, and the size that counts the samples.
 
@@ -311,7 +193,21 @@ def batching(plan: Plan, inputs: list[str]) -> tuple[list[str], str]:
     return [t.name for t in mine], size.name
 
 
-def merged(*groups: tuple[str, ...]) -> list[str]:
+def size_code(extent: Affine) -> str:
+    """An extent in terms of the dictionary of sizes: ``sizes["n_time"] + 1``."""
+    text = _index_code.affine(extent)
+    for size in extent.sizes():
+        text = text.replace(size.name, f'sizes["{size.name}"]')
+    return text
+
+
+def scratch_lines(plan: Plan, use: str, wanted: tuple[str, ...] | None = None) -> list[str]:
+    """Lines that fetch the memory to work in: all of it, or what is among the arguments `wanted`."""
+    memories = [m.value for m in plan.workspaces.get(use, {}) if wanted is None or m.value in wanted]
+    return [f"{name} = {use}_{name}(**sizes)" for name in memories]
+
+
+def merged(*groups: Sequence[str]) -> list[str]:
     """The union of argument lists in the one order that all of them follow."""
     order = ["params", "workspace", "positions", "grads"]
     inputs = [a for a in dict.fromkeys(a for g in groups for a in g) if a not in order]
@@ -319,19 +215,21 @@ def merged(*groups: tuple[str, ...]) -> list[str]:
     return [a for a in ("params", *inputs, "workspace", "positions", "grads") if a in present or a in inputs]
 
 
-def enter(inputs: list[str]) -> str:
-    names = ", ".join(inputs) + ("," if len(inputs) == 1 else "")
-    target = f"flat, ({names}), sizes" if inputs else "flat, _, sizes"
-    return call("_door.enter", ["params", *(f"{n}={n}" for n in inputs)], indent=4, lead=f"{target} = ")
+def enter(method: str, found: Sequence[str], inputs: Sequence[str]) -> str:
+    """``flat, (x, label), sizes = _door.enter(params, x=x, label=label)``; `found` is what comes before the inputs."""
+    given = f"({', '.join(inputs)}{',' if len(inputs) == 1 else ''})" if inputs else "_"
+    target = ", ".join([*found, given, "sizes"])
+    return call(method, ["params", *(f"{n}={n}" for n in inputs)], indent=4, lead=f"{target} = ")
 
 
-def _flat(arguments: list[str] | tuple[str, ...], grads: str = "grads") -> list[str]:
-    return ["flat" if a == "params" else grads if a == "grads" else a for a in arguments]
+def output_text(tensor: Tensor, plan: Plan) -> str:
+    """``softmax (n_batch, 10)``."""
+    if tensor.name != plan.loss:
+        check_own_name(tensor, "output")
+    return f"{tensor.name} {parts([str(e) for e in tensor.shape]) if tensor.shape else 'a number'}"
 
 
-def _size_code(extent: Affine) -> str:
-    """An extent in terms of the dictionary of sizes: ``sizes["n_time"] + 1``."""
-    text = _index_code.affine(extent)
-    for size in extent.sizes():
-        text = text.replace(size.name, f'sizes["{size.name}"]')
-    return text
+def returned_type(plan: Plan, array: str) -> str:
+    """The type of what ``predict`` returns, given that of an array."""
+    kinds = [array if t.shape else "float" for t in plan.outputs]
+    return kinds[0] if len(kinds) == 1 else f"tuple[{', '.join(kinds)}]"

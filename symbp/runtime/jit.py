@@ -43,7 +43,7 @@ class UncachedWarning(UserWarning):
 def source_hash(folder: Path) -> str:
     """SHA-256 over the Python files of a generated package: those of ``folder`` and of its ``_runtime``."""
     digest = hashlib.sha256()
-    for source in sorted([*folder.glob("*.py"), *folder.glob("_runtime/*.py")]):
+    for source in sorted([*folder.glob("*.py"), *folder.glob("_runtime/**/*.py")]):
         digest.update(source.relative_to(folder).as_posix().encode() + b"\0")
         digest.update(source.read_bytes() + b"\0")
     return digest.hexdigest()
