@@ -14,6 +14,7 @@ import math
 import numpy as np
 
 from symbp.runtime.cuda.kernel import device_function
+from symbp.runtime.cuda.trigonometry import cos, sin
 
 # Words have 32 bits but are kept in 64, so that a product of two is exact and nothing wraps around unasked.
 _WORD = np.uint64(0xFFFFFFFF)
@@ -55,4 +56,4 @@ def normal(first, second):
     """
     radius = math.sqrt(type(first)(-2) * math.log(first))
     angle = type(first)(2 * math.pi) * second
-    return radius * math.cos(angle), radius * math.sin(angle)
+    return radius * cos(angle), radius * sin(angle)

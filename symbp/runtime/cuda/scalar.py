@@ -2,7 +2,8 @@
 
 Names and meaning are those of the CPU's `symbp.runtime.scalar`. The elementary ones are NVIDIA's libdevice, whose
 errors are at most 2 units in the last place in float32 (4 for erfc, 6 for lgamma) and 2 in float64 (5 for erfc, 4 for
-lgamma), after the tables in the CUDA C++ Programming Guide; what is made of them here adds at most 2.
+lgamma), after the tables in the CUDA C++ Programming Guide; what is made of them here adds at most 2. sin and cos are
+our own, in `trigonometry`.
 
 All pass NaN on, except ``step``, which gives 0 for it, and ``safe_div`` with a divisor of 0.
 """
@@ -14,6 +15,35 @@ from __future__ import annotations
 import math
 
 from symbp.runtime.cuda.kernel import device_function
+from symbp.runtime.cuda.trigonometry import cos, sin
+
+__all__ = [
+    "absolute",
+    "cos",
+    "dsigmoid",
+    "erf",
+    "erfc",
+    "exp",
+    "expm1",
+    "floor",
+    "lgamma",
+    "log",
+    "log1p",
+    "logsigmoid",
+    "maximum",
+    "minimum",
+    "relu",
+    "rsqrt",
+    "safe_div",
+    "sech2",
+    "sigmoid",
+    "sign",
+    "sin",
+    "softplus",
+    "sqrt",
+    "step",
+    "tanh",
+]
 
 
 @device_function
@@ -160,15 +190,3 @@ def erfc(x):
 def lgamma(x):
     """The logarithm of ``|gamma(x)|``."""
     return math.lgamma(x)
-
-
-@device_function
-def sin(x):
-    """Sine."""
-    return math.sin(x)
-
-
-@device_function
-def cos(x):
-    """Cosine."""
-    return math.cos(x)
