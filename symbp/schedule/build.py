@@ -24,7 +24,7 @@ from symbp.schedule.access import touched
 from symbp.schedule.buffers import allocate, element_count
 from symbp.schedule.classify import classify
 from symbp.schedule.coverage import plan_writes
-from symbp.schedule.device.exact_sums import declare_sums
+from symbp.schedule.device.exact_sums import declare_sums, is_exact_sum
 from symbp.schedule.device.kernels import make_steps, sink_scalars, stays_parallel
 from symbp.schedule.device.lower import is_one_kernel, lower_for_teams, lower_turn
 from symbp.schedule.device.split_sums import split_sums
@@ -150,11 +150,11 @@ Declared = tuple[Tensor, ...]
 def _ready(program: Program, machine: Machine) -> Program:
     """The rewrites that serve code, not people."""
     program = verify(inline_arguments(program), "inline_arguments")
-    program = verify(absorb_sums(program), "absorb_sums")
-    if machine is Machine.TEAMS:
-        program = verify(split_sums(program), "split_sums")
-        program = verify(declare_sums(program), "declare_sums")
-    return program
+    if machine is Machine.LOOPS:
+        return verify(absorb_sums(program), "absorb_sums")
+    # A sum stays by itself: what is added to it goes into the kernel that reads it, one pass over memory less.
+    program = verify(split_sums(program), "split_sums")
+    return verify(declare_sums(program), "declare_sums")
 
 
 def _fused(nests: Iterable[Nest], machine: Machine) -> tuple[Nest, ...]:
@@ -304,6 +304,9 @@ def _lower_steps(steps: Iterable[Step], program: Program, wanted: Iterable[str],
             del to_fill[fill_node.tensor]
         if isinstance(step, Block):
             for k, statement in enumerate(step.statements):
+                if machine is Machine.TEAMS and is_exact_sum(statement) and Fill(statement.tensor) in fills and k == 0:
+                    fills = ()  # the sums are complete when the result is written, all of it
+                    may_set[id(statement)] = True
                 lowered = _lower_one(statement, program, may_set[id(statement)], machine)
                 if k == 0:
                     lowered = (replace(lowered[0], nodes=(*fills, *lowered[0].nodes)), *lowered[1:])

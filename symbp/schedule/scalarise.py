@@ -115,17 +115,19 @@ def _without_copies(nodes: tuple[Node, ...], name: str) -> tuple[Node, ...]:
         if not isinstance(source, Read) or source not in (TOTAL, BEST, PLACE) or node.update is not Update.SET:
             continue
         start = max(i for i, n in enumerate(nodes[:k]) if isinstance(n, Store) and n.target == source)
-        renamed = tuple(_rename_local(n, source, scalar) for n in nodes[start:k])
+        renamed = tuple(rename_local(n, source, scalar) for n in nodes[start:k])
         return (*nodes[:start], *renamed, *_without_copies(nodes[k + 1 :], name))
     return nodes
 
 
-def _rename_local(node: Node, old: Read, new: Read) -> Node:
+def rename_local(node: Node, old: Read, new: Read) -> Node:
+    """The node with one local scalar called otherwise."""
+
     def body(value: Body) -> Body:
         return value.replace_reads(lambda r: Body.of(new) if r == old else None)
 
     if isinstance(node, Loop | If):
-        return replace(node, body=tuple(_rename_local(n, old, new) for n in node.body))
+        return replace(node, body=tuple(rename_local(n, old, new) for n in node.body))
     if isinstance(node, Store):
         return Store(new if node.target == old else node.target, body(node.value), node.update)
     if isinstance(node, Track):

@@ -113,12 +113,15 @@ def _locals(nodes: Iterable[Node]) -> list[Read]:
     return list(found)
 
 
-def _is_private(local: Read, body: tuple[Node, ...]) -> bool:
+def _is_private(local: Read, body: Iterable[Node]) -> bool:
     """True if every iteration sets the local before it uses it."""
     for node in body:
         if isinstance(node, Store) and node.target == local and node.update is Update.SET:
             return local not in node.value.all_reads
-        if uses(node, local):
+        if isinstance(node, Loop | If | Share | Once) and local.tensor not in _bound_reads(node):
+            if not _is_private(local, node.body):
+                return False
+        elif uses(node, local):
             return False
     return True
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from symbp.ir.affine import Index
 from symbp.ir.names import fresh_name
-from symbp.ir.nodes import Contract, Fill, If, Loop, Node, Note, Once, Settle, Spread, Store
+from symbp.ir.nodes import Contract, Fill, If, Largest, Loop, Node, Note, Once, Settle, Spread, Store
 from symbp.ir.plan import Kernel, Kind, Launch, Nest, Procedure, Repeat, Step, Team
 from symbp.ir.program import Tensor
 from symbp.ir.statement import Statement
@@ -15,6 +15,7 @@ from symbp.ir.walk_nodes import walk
 from symbp.schedule.access import conflict, touched
 from symbp.schedule.device.barriers import place_barriers
 from symbp.schedule.device.independence import carried, ranges_of
+from symbp.schedule.device.rows import keep_rows
 from symbp.schedule.device.teams import choose_team, find_points, share, store_once
 from symbp.schedule.fuse import PRIVATE
 
@@ -98,7 +99,7 @@ class _Maker:
         ranges = ranges_of(nodes)
         shape = find_points(nodes, ranges, fixed)
         team = choose_team(shape, ranges)
-        body = shape.body
+        body = keep_rows(shape.body, self.taken)
         if team is not Team.THREAD:
             agreed = fixed | {axis.index for axis in shape.points}
             body = share(body, ranges, agreed)
@@ -106,7 +107,8 @@ class _Maker:
             body = place_barriers(body, team, self.in_memory)
         statements = tuple(n.statement for n in walk(nodes) if isinstance(n, Note))
         used = {n for names in touched(nodes) for n in names}
-        name = fresh_name(f"{self.procedure.name.removesuffix('_into')}_{_title(nodes, statements)}", self.taken)
+        title = "parameters" if self.procedure.name == "update" else _title(nodes, statements)
+        name = fresh_name(f"{self.procedure.name.removesuffix('_into')}_{title}", self.taken)
         self.taken.add(name)
         return Kernel(
             name,
@@ -149,6 +151,8 @@ def _written(node: Node) -> str:
         return node.target.tensor
     if isinstance(node, Settle):
         return node.target.tensor
+    if isinstance(node, Largest):
+        return node.largest
     return node.sums if isinstance(node, Spread) else ""
 
 

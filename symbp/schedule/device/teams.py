@@ -23,6 +23,8 @@ SHORT = 16
 LONG_FOR_A_THREAD = 1024
 #: A warp makes at least 32 steps of a row this long; a block then pays.
 LONG_FOR_A_WARP = 1024
+#: In a scan the other warps of a block wait at every step, which pays if each has something to do.
+WIDE_FOR_A_WARP = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +85,13 @@ def choose_team(shape: Shape, ranges: Ranges) -> Team:
     length = None if None in turns else max(t for t in turns if t is not None)
     if length is not None and length <= SHORT:
         return Team.THREAD
+    if None in turns and (width := _width(shape.body, ranges)):  # a scan: how much there is to share at each step
+        return Team.BLOCK if width > WIDE_FOR_A_WARP else Team.WARP
     few, parted = _is_few(shape.points), _is_parted(shape.points)
     side_by_side = _neighbours(shape)
     if side_by_side and not few and not parted and length is not None and length <= LONG_FOR_A_THREAD:
         return Team.THREAD
-    if side_by_side and (few or parted) and _is_one_sum(shape.body):
+    if side_by_side and (few or parted or length is None) and _is_one_sum(shape.body):
         return Team.COLUMN
     if few or parted or (length is not None and length > LONG_FOR_A_WARP):
         return Team.BLOCK
@@ -113,6 +117,29 @@ def _turns(loop: Loop) -> int | None:
         return None
     inner = [_turns(n) for n in _outer_loops(loop.body)]
     return None if None in inner else int(extent) * max((t for t in inner if t is not None), default=1)
+
+
+def _width(nodes: Iterable[Node], ranges: Ranges) -> int:
+    """The largest known number of points that one step of a scan deals out; 0 if there is no scan."""
+    found = 0
+    for node in nodes:
+        if isinstance(node, If):
+            found = max(found, _width(node.body, ranges))
+        elif isinstance(node, Loop) and carried(node, ranges) is None:
+            found = max(found, 1, *(_box(n, ranges) for n in _outer_loops(node.body)), _width(node.body, ranges))
+    return found
+
+
+def _box(loop: Loop, ranges: Ranges) -> int:
+    """Points of a loop and those directly in it that can be dealt out; 0 if unknown."""
+    parts = carried(loop, ranges)
+    if parts is None or not is_box_axis(loop):
+        return 0
+    axes, _ = _flat(loop, ranges, frozenset(), parts)
+    total = ONE
+    for axis in axes:
+        total = total * axis.extent
+    return int(total) if total.is_constant else 0
 
 
 def _is_few(points: Sequence[Dealt]) -> bool:
@@ -141,17 +168,18 @@ def _adds_to_local(node: Node) -> bool:
 
 
 def _neighbours(shape: Shape) -> bool:
-    """True if neighbouring points read neighbouring elements in the inner loops, at least as much as a loop does."""
+    """True if neighbouring points read neighbouring elements in the inner loops, as much as turns of a loop do."""
     last = shape.points[-1].index
     loops = [n for n in walk(shape.body) if isinstance(n, Loop)]
     innermost = [n for n in loops if not any(isinstance(m, Loop) for m in walk(n.body))]
-    by_point = by_loop = 0
+    by_point = by_loop = streams = 0
     for loop in innermost:
         for node in walk(loop.body):
             if isinstance(node, Store | Track):
+                streams += sum(last in s.indices() for r in node.value.reads for s in r.subscripts[-1:])
                 by_point += sum(_jumps(r, last) for r in node.value.reads)
                 by_loop += sum(_jumps(r, loop.index) for r in node.value.reads)
-    return by_point <= by_loop
+    return bool(streams) and by_point <= by_loop
 
 
 def _jumps(read: Read, index: Index) -> bool:
