@@ -18,10 +18,14 @@ from symbp.runtime.cuda.kernel import INSTALL, NUMBA_CUDA, Kernel, Pointer
 if NUMBA_CUDA:
     from numba.cuda import dispatcher, types
 
+# numba-cuda compiles for one thread at a time, and below it is told for which device.
 _lock = threading.RLock()
 
 # Numba puts one of these beside every function, for a Python that is not there on a GPU.
 _ENVIRONMENT = re.compile(r"^\.common \.global .*NumbaEnv.*;\n", re.MULTILINE)
+_SHARED = re.compile(r"\b_cudapy_smem_\d+\b")
+
+_LONGEST_REASON = 500
 
 
 def to_ptx(kernel: Kernel, cc: tuple[int, int] = (9, 0)) -> str:
@@ -54,9 +58,11 @@ def _compiled(kernel: Kernel, cc: tuple[int, int]) -> str:
                 launch_bounds=kernel.threads,
             )
     except Exception as error:
-        # Whatever numba-cuda raises (typing, lowering, a missing NVVM) is about this kernel and this machine.
+        # Whatever numba-cuda raises (typing, lowering, a missing NVVM) is about this kernel and this machine. Its
+        # messages are long and of many lines; the whole text stays in the cause.
+        said = " ".join(str(error).split())[:_LONGEST_REASON]
         raise DeviceError(
-            f"kernel {kernel.name} does not compile for compute capability {cc[0]}.{cc[1]}: {error}"
+            f"kernel {kernel.name} does not compile for compute capability {cc[0]}.{cc[1]}: {said}"
         ) from error
     return _named(ptx, kernel.name)
 
@@ -79,6 +85,12 @@ def _device_of(cc: tuple[int, int]) -> Iterator[None]:
 
 
 def _named(ptx: str, name: str) -> str:
-    """The same PTX with the entry called `name`, and without what only Python would use."""
+    """The same PTX with the entry called `name`, and without what only Python would use.
+
+    Numba numbers shared arrays through all it ever compiles; here they start with 1, so that a kernel's text is the
+    same whatever was compiled before.
+    """
     (mangled,) = re.findall(r"^\.visible \.entry (\w+)\(", ptx, re.MULTILINE)
-    return _ENVIRONMENT.sub("", ptx.replace(mangled, name))
+    ptx = _ENVIRONMENT.sub("", ptx.replace(mangled, name))
+    arrays = list(dict.fromkeys(_SHARED.findall(ptx)))
+    return _SHARED.sub(lambda found: f"{name}_shared_{arrays.index(found.group()) + 1}", ptx)
