@@ -1,6 +1,6 @@
 """What CUDA kernels take of a device: registers, shared memory, instructions; found without one, by ``ptxas``.
 
-    found = measure(kernels_of(package), to_ptx)     kernel ──▶ PTX ──ptxas──▶ machine code, for three architectures
+    found = measure(kernels_of(net), to_ptx)     kernel ──▶ PTX ──ptxas──▶ machine code, for three architectures
 
 The compilers come with ``pip install 'symbp[cuda-build]'`` or with a CUDA toolkit. A kernel whose values do not fit the
 registers would keep them in memory and be slow for it, so it is refused (`refuse_spills`).
@@ -13,12 +13,10 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from symbp.errors import TargetError
@@ -68,35 +66,6 @@ class Resources:
     def spills(self) -> bool:
         """Whether some of its values live in memory for want of registers, or are indexed at run time."""
         return bool(self.stack or self.spill_stores or self.spill_loads)
-
-
-def kernels_of(package: ModuleType) -> dict[str, Any]:
-    """The kernels of a generated package by name, with those of its runtime that they are launched beside."""
-    generated = next((n for n in ("cuda_kernels", "kernels") if _has_kernels(getattr(package, n, None))), None)
-    if generated is None:
-        raise TargetError(
-            f"package '{package.__name__}' has no CUDA kernels, so there is nothing to count",
-            remedy="compile it with target 'cuda'",
-        )
-    module = getattr(package, generated)
-    runtime = {getattr(value, "__module__", "") for value in vars(module).values()}
-    modules = [module, *(sys.modules[name] for name in sorted(runtime) if name.endswith(".cuda.contraction"))]
-    return {kernel.name: kernel for module in modules for kernel in _kernels_in(vars(module).values())}
-
-
-def _has_kernels(module: Any) -> bool:
-    return module is not None and next(iter(_kernels_in(vars(module).values())), None) is not None
-
-
-def _kernels_in(values: Iterable[Any]) -> Iterable[Any]:
-    """Records of kernels, which differ in class from package to package, each with its own copy of the runtime."""
-    for value in values:
-        if type(value).__name__ == "Kernel":
-            yield value
-        elif isinstance(value, Mapping):
-            yield from _kernels_in(list(value.values()))
-        elif type(value) in (tuple, list):
-            yield from _kernels_in(value)
 
 
 def measure(

@@ -11,7 +11,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from symbp.cli import checking, demonstration, show, training, writing
-from symbp.errors import SpecError, SymbpError, did_you_mean
+from symbp.cli.resources import resources_of
+from symbp.errors import SpecError, SymbpError, TargetError, did_you_mean
 from symbp.frontend.spec_file import load_model
 from symbp.pipeline import DTYPES, compile_model, derive_model, load_generated
 from symbp.version import __version__
@@ -42,6 +43,7 @@ app = typer.Typer(
 Spec = Annotated[str, typer.Argument(metavar="SPEC", help="model.toml, model.py or model.py:name", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
 DtypeOption = Annotated[Dtype, typer.Option("--dtype", help="What the kernels compute in.")]
+Target = Annotated[str, typer.Option("--target", metavar="TARGET", help="cpu or cuda.")]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="The same seed gives the same numbers.")]
 
 
@@ -62,11 +64,21 @@ def compile_command(
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="DIR", help="Where the package goes: DIR/<name of the model>.")
     ] = Path(),
-    target: Annotated[str, typer.Option("--target", help="What to compile for.")] = "cpu",
+    target: Annotated[
+        str,
+        typer.Option("--target", metavar="TARGET", help="cpu, cuda, or cpu,cuda: both in one package."),
+    ] = "cpu",
     dtype: DtypeOption = Dtype.float32,
     exact: Annotated[
         bool,
         typer.Option("--exact", help="Derivatives of sigmoid and tanh keep their digits where these saturate; slower."),
+    ] = False,
+    resources: Annotated[
+        bool,
+        typer.Option(
+            "--resources",
+            help="CUDA: registers, shared memory and instructions of each kernel, by ptxas; no GPU is needed.",
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -76,10 +88,15 @@ def compile_command(
 write out/digits. A folder that symbp did not write is never touched.
     """
     began = time.perf_counter()
+    if resources and "cuda" not in target:
+        raise TargetError(
+            f"--resources counts what CUDA kernels take, found target '{target}'", remedy="add --target cuda"
+        )
     model = load_model(spec)
     folder = output.parent if output.name == model.name else output
     package = compile_model(model, folder, target=target, dtype=dtype.value, exact=exact)
-    writing.report_package(package, model, dtype.value, time.perf_counter() - began, as_json)
+    seconds = time.perf_counter() - began
+    writing.report_package(package, model, dtype.value, seconds, as_json, resources_of(package) if resources else ())
 
 
 @app.command()
@@ -117,6 +134,7 @@ def check(
         Dtype | None,
         typer.Option("--dtype", help="Compile the module in this type only. Default: in both.", show_default=False),
     ] = None,
+    target: Target = "cpu",
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
@@ -124,10 +142,14 @@ def check(
 
     The derived equations are compared with differences and, where the model is smooth, a complex step; the compiled \
 module, in float64 and in float32, is compared with the equations. Exit status 1 if one of them disagrees.
+
+    [b]--target cuda[/b] runs the CUDA kernels: on the GPU, or where there is none on an emulator, which runs their \
+Python for every thread and also finds races, missing barriers and subscripts out of range.
     """
+    one_target(target)
     model = load_model(spec)
     dtypes = (dtype.value,) if dtype is not None else DTYPES[::-1]
-    if not checking.report_check(model, dtypes, seed, as_json):
+    if not checking.report_check(model, dtypes, seed, as_json, target):
         raise typer.Exit(1)
 
 
@@ -162,6 +184,7 @@ def train(
         typer.Option("-o", "--output", metavar="FILE", help="Save the weights (.safetensors).", show_default=False),
     ] = None,
     dtype: DtypeOption = Dtype.float32,
+    target: Target = "cpu",
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
@@ -174,8 +197,15 @@ none is named like the label, the last column is it. The other columns, in order
 
     [b]sklearn:NAME[/b] is digits, iris, wine, breast_cancer or diabetes, as scikit-learn ships them.
     """
-    settings = training.Settings(epochs, batch, learning_rate, test_fraction, standardise, dtype.value, seed)
+    one_target(target)
+    settings = training.Settings(epochs, batch, learning_rate, test_fraction, standardise, dtype.value, seed, target)
     training.report_training(load_model(spec), data, settings, output, as_json)
+
+
+def one_target(target: str) -> None:
+    """Refuse a list where one target runs. An unknown one is refused where it is looked up."""
+    if "," in target:
+        raise TargetError(f"one target runs at a time, found '{target}'", remedy="take --target cpu or --target cuda")
 
 
 @app.command()

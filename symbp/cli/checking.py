@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -12,8 +13,10 @@ from typing import Any
 
 from rich.text import Text
 
-from symbp.check import Comparison, GradientReport, check_gradients
+from symbp.check import Comparison, GradientReport, check_gradients, emulator
+from symbp.check.launches import runtime_of
 from symbp.cli import show
+from symbp.errors import DeviceError
 from symbp.frontend.model import Model
 from symbp.pipeline import compile_model, derive_model, load_generated
 
@@ -25,7 +28,17 @@ def module_gradients(net: ModuleType, feed: Mapping[str, Any]) -> tuple[Any, Map
         params[name] = feed[name]
     inputs = [name for name in inspect.signature(net.loss_and_grad).parameters if name != "params"]
     value, gradients = net.loss_and_grad(params, *(feed[name] for name in inputs))
-    return value, gradients
+    return value, gradients.to_host() if hasattr(gradients, "to_host") else gradients
+
+
+def prepare_device(net: ModuleType) -> str:
+    """Give a CUDA module the GPU, or the emulator where there is none; what a report says about it."""
+    devices = importlib.import_module(f"{runtime_of(net)}.device")
+    try:
+        return f"the kernels ran on {devices.current_device().name}"
+    except DeviceError as problem:
+        emulator.attach(net)
+        return f"the kernels ran on the emulator: {problem.message}"
 
 
 def check_module(model: Model, dtype: str, seed: int, net: ModuleType) -> GradientReport:
@@ -33,24 +46,35 @@ def check_module(model: Model, dtype: str, seed: int, net: ModuleType) -> Gradie
     return check_gradients(derive_model(model), {dtype: partial(module_gradients, net)}, seed=seed)
 
 
-def check_model(model: Model, dtypes: Sequence[str], seed: int) -> GradientReport:
-    """Check the equations of a model and its modules, one for each dtype, which are compiled for the purpose."""
+def check_model(
+    model: Model, dtypes: Sequence[str], seed: int, target: str = "cpu"
+) -> tuple[GradientReport, Sequence[str]]:
+    """Check the equations of a model and its modules, one for each dtype, which are compiled for the purpose.
+
+    With the report comes what there is to say of where they ran.
+    """
     derivation = derive_model(model)
     with tempfile.TemporaryDirectory(prefix="symbp-check-") as folder:
         modules = {
-            dtype: load_generated(compile_model(model, Path(folder) / dtype, dtype=dtype, standalone=False))
+            dtype: load_generated(
+                compile_model(model, Path(folder) / dtype, target=target, dtype=dtype, standalone=False)
+            )
             for dtype in dtypes
         }
-        return check_gradients(derivation, {d: partial(module_gradients, n) for d, n in modules.items()}, seed=seed)
+        notes = list(dict.fromkeys(prepare_device(net) for net in modules.values())) if target == "cuda" else []
+        gradients = {d: partial(module_gradients, n) for d, n in modules.items()}
+        return check_gradients(derivation, gradients, seed=seed), notes
 
 
-def report_check(model: Model, dtypes: Sequence[str], seed: int, as_json: bool) -> bool:
+def report_check(model: Model, dtypes: Sequence[str], seed: int, as_json: bool, target: str = "cpu") -> bool:
     """Print the report; True if every gradient passed."""
-    report = check_model(model, dtypes, seed)
+    report, notes = check_model(model, dtypes, seed, target)
     if as_json:
         show.print_json(
             {
                 "model": report.program,
+                "target": target,
+                "notes": list(notes),
                 "passed": report.passed,
                 "sizes": [dict(trial) for trial in report.sizes],
                 "gradients": [
@@ -68,6 +92,8 @@ def report_check(model: Model, dtypes: Sequence[str], seed: int, as_json: bool) 
         )
         return report.passed
     print_check(report)
+    for note in notes:
+        show.people().print(Text(note, style="dim"))
     return report.passed
 
 

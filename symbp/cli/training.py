@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import inspect
 import os
 import tempfile
@@ -18,6 +19,7 @@ import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from symbp.check.launches import runtime_of
 from symbp.cli import show
 from symbp.cli.data import Samples, load_samples, split_samples, standardise
 from symbp.errors import FileError, SpecError
@@ -38,6 +40,7 @@ class Settings:
     standardise: bool | None
     dtype: str
     seed: int
+    target: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,8 @@ def report_training(model: Model, source: str, settings: Settings, output: Path 
     if not as_json:
         words = f"{source}: {train.count:,} samples to train with, {test.count:,} held out"
         show.people().print(Text(words, style="dim"))
-    net = compiled(model, settings.dtype)
+    net = compiled(model, settings.dtype, settings.target)
+    require_device(net, settings.target)
     outcome = fit(net, program, train, test, settings, quiet=as_json)
     if output is not None:
         outcome.net.save(outcome.params, output)
@@ -77,9 +81,15 @@ def prepare_samples(program: Program, source: str, settings: Settings) -> tuple[
     return standardise(train, test) if wanted else (train, test)
 
 
-def compiled(model: Model, dtype: str) -> ModuleType:
+def require_device(net: ModuleType, target: str) -> None:
+    """Raise DeviceError before any data are prepared where the target's device is not there."""
+    if target == "cuda":
+        importlib.import_module(f"{runtime_of(net)}.device").current_device()
+
+
+def compiled(model: Model, dtype: str, target: str = "cpu") -> ModuleType:
     """The model's package, kept in the user's cache: the second run of a spec finds its machine code there."""
-    files = emit_model(model, dtype=dtype, standalone=False)
+    files = emit_model(model, target=target, dtype=dtype, standalone=False)
     key = hashlib.sha256("\0".join(part for name in sorted(files) for part in (name, files[name])).encode())
     package = _cache_folder() / key.hexdigest()[:16] / model.name
     if not (package / MARK).is_file():

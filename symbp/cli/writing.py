@@ -10,7 +10,8 @@ from pathlib import Path
 
 from rich.text import Text
 
-from symbp.cli import show
+from symbp.check.resources import Resources
+from symbp.cli import resources, show
 from symbp.errors import FileError
 from symbp.explain import html, latex, records, text
 from symbp.frontend.model import Model
@@ -25,7 +26,15 @@ def format_of(path: Path | None) -> str:
     return _FORMATS.get(path.suffix.lower(), "text") if path else "text"
 
 
-def report_package(package: Path, model: Model, dtype: str, seconds: float, as_json: bool) -> None:
+def report_package(
+    package: Path,
+    model: Model,
+    dtype: str,
+    seconds: float,
+    as_json: bool,
+    taken: Sequence[Resources] = (),
+) -> None:
+    """Say what was written; `taken` is what its CUDA kernels take of a device, where that was asked for."""
     net = load_generated(package)
     count = int(net.PARAMETERS.size)
     if as_json:
@@ -38,15 +47,19 @@ def report_package(package: Path, model: Model, dtype: str, seconds: float, as_j
                 "spec_hash": net.SPEC_HASH,
                 "files": sorted(p.relative_to(package).as_posix() for p in package.rglob("*.py")),
                 "seconds": round(seconds, 3),
+                **({"resources": resources.records(taken)} if taken else {}),
             }
         )
         return
     out = show.people()
     out.print(Text.assemble(("written ", "green"), (str(package), "bold"), f"   {seconds:.2f} s"))
     lines = sum(len(p.read_text(encoding="utf-8").splitlines()) for p in package.glob("*.py"))
-    out.print(f"{count:,} parameters, {dtype}, {lines} lines of your model in kernels.py and __init__.py")
+    names = "kernels.py and __init__.py" if len(list(package.glob("*.py"))) == 2 else "its .py files"
+    out.print(f"{count:,} parameters, {dtype}, {lines} lines of your model in {names}")
     out.print()
     out.print(Text(f"    import {package.name} as net\n    params = net.init(seed=0)", style="dim"))
+    if taken:
+        resources.print_resources(taken)
 
 
 def render(derivation: Derivation, model: Model, wrt: Sequence[str] | None, form: str, standalone: bool = False) -> str:

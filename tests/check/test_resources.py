@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 
 import pytest
 
 from symbp.check import resources
-from symbp.check.resources import ARCHITECTURES, Resources, assemble, find_tool, kernels_of, measure, refuse_spills
+from symbp.check.resources import ARCHITECTURES, Resources, assemble, find_tool, measure, refuse_spills
 from symbp.errors import TargetError
 
 HEAD = ".version 8.0\n.target sm_80\n.address_size 64\n"
@@ -68,19 +67,6 @@ BARRIER = (
 def resources_of(**given: int) -> Resources:
     numbers = {"registers": 16, "shared": 0, "barriers": 0, "stack": 0, "spill_stores": 0, "spill_loads": 0, **given}
     return Resources("k", "sm_90", counted_in="PTX", instructions={"total": 1}, **numbers)
-
-
-class Kernel:
-    """As the runtime's record of a kernel looks from outside."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-
-def package_of(**kernels: object) -> ModuleType:
-    package = ModuleType("made")
-    package.kernels = SimpleNamespace(**kernels)  # type: ignore[attr-defined]
-    return package
 
 
 @ptxas
@@ -160,18 +146,6 @@ def test_local_memory_of_any_kind_is_refused(what: str) -> None:
     with pytest.raises(TargetError, match="'k' on sm_90"):
         refuse_spills([resources_of(), resources_of(**{what: 8})])
     refuse_spills([resources_of(shared=48000)])
-
-
-def test_kernels_are_found_wherever_a_package_has_them() -> None:
-    names = ["one", "two", "three"]
-    one, two, three = map(Kernel, names)
-    found = kernels_of(package_of(forward_1=one, several={"a": two}, tiles=(three, 5), other="text"))
-    assert list(found) == names
-
-
-def test_a_package_without_cuda_kernels_is_refused() -> None:
-    with pytest.raises(TargetError, match=r"package 'made' has no CUDA kernels.*compile it with target 'cuda'"):
-        kernels_of(package_of(forward=print))
 
 
 def test_a_missing_compiler_is_told_with_what_installs_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
