@@ -89,7 +89,7 @@ def _merge(one: Nest, other: Nest) -> Nest | None:
         return None
     if conflict(lead, (*head, first), PRIVATE):
         return None  # what the second nest fills beforehand must not be touched by the first
-    fused = _fuse_loops(first, second)
+    fused = fuse_loops(first, second)
     if fused is None:
         return None
     kind = one.kind if one.kind is not Kind.MAP else other.kind
@@ -105,7 +105,7 @@ def _split(nodes: tuple[Node, ...]) -> tuple[tuple[Node, ...], Loop | None]:
     return rest[:-1], replace(rest[-1], body=(*notes, *rest[-1].body))
 
 
-def _fuse_loops(one: Loop, other: Loop) -> Loop | None:
+def fuse_loops(one: Loop, other: Loop) -> Loop | None:
     """One loop for two, or None."""
     if (one.lower, one.stop, one.step) != (other.lower, other.stop, other.step):
         return None
@@ -132,7 +132,7 @@ def _fuse_bodies(one: tuple[Node, ...], other: tuple[Node, ...]) -> tuple[Node, 
             start -= 1
         only_loop = all(isinstance(n, Note) for n in one[start:-1])
         first = replace(one[-1], body=(*one[start:-1], *one[-1].body)) if only_loop else one[-1]
-        fused = _fuse_loops(first, replace(rest[0], body=(*other_notes, *rest[0].body)))
+        fused = fuse_loops(first, replace(rest[0], body=(*other_notes, *rest[0].body)))
         if fused is not None:
             return (*one[:start], fused)
     return (*one, *other)

@@ -33,8 +33,8 @@ def carried(loop: Loop, ranges: Ranges) -> dict[Read, Reduction] | None:
     Empty for a loop whose iterations are independent.
     """
     found: dict[Read, Reduction] = {}
-    for local in _locals(loop.body):
-        if _is_private(local, loop.body):
+    for local in locals_of(loop.body):
+        if is_private(local, loop.body):
             continue
         reduction = _contribution(local, loop.body)
         if reduction is None:
@@ -100,7 +100,7 @@ def _span(rest: Affine, inner: set[Index], ranges: Ranges) -> int | None:
 # ------------------------------------------------------------------------------------------------------------- locals
 
 
-def _locals(nodes: Iterable[Node]) -> list[Read]:
+def locals_of(nodes: Iterable[Node]) -> list[Read]:
     """The scalars that the nodes set, in order."""
     found: dict[Read, None] = {}
     for node in walk(nodes):
@@ -113,13 +113,13 @@ def _locals(nodes: Iterable[Node]) -> list[Read]:
     return list(found)
 
 
-def _is_private(local: Read, body: Iterable[Node]) -> bool:
+def is_private(local: Read, body: Iterable[Node]) -> bool:
     """True if every iteration sets the local before it uses it."""
     for node in body:
         if isinstance(node, Store) and node.target == local and node.update is Update.SET:
             return local not in node.value.all_reads
         if isinstance(node, Loop | If | Share | Once) and local.tensor not in _bound_reads(node):
-            if not _is_private(local, node.body):
+            if not is_private(local, node.body):
                 return False
         elif uses(node, local):
             return False

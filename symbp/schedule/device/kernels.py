@@ -15,6 +15,7 @@ from symbp.ir.walk_nodes import walk
 from symbp.schedule.access import conflict, touched
 from symbp.schedule.device.barriers import place_barriers
 from symbp.schedule.device.independence import carried, ranges_of
+from symbp.schedule.device.merge import merge_loops
 from symbp.schedule.device.rows import keep_rows
 from symbp.schedule.device.teams import choose_team, find_points, share, store_once
 from symbp.schedule.fuse import PRIVATE
@@ -99,7 +100,7 @@ class _Maker:
         ranges = ranges_of(nodes)
         shape = find_points(nodes, ranges, fixed)
         team = choose_team(shape, ranges)
-        body = keep_rows(shape.body, self.taken)
+        body = merge_loops(keep_rows(shape.body, self.taken), self.taken)
         if team is not Team.THREAD:
             agreed = fixed | {axis.index for axis in shape.points}
             body = share(body, ranges, agreed)
