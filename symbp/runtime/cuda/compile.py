@@ -25,7 +25,7 @@ _lock = threading.RLock()
 _ENVIRONMENT = re.compile(r"^\.common \.global .*NumbaEnv.*;\n", re.MULTILINE)
 _SHARED = re.compile(r"\b_cudapy_smem_\d+\b")
 
-_LONGEST_REASON = 500
+_LONGEST_REASON = 2000
 
 
 def to_ptx(kernel: Kernel, cc: tuple[int, int] = (9, 0)) -> str:

@@ -38,12 +38,16 @@ def largest(place, value):
 
 @device_function
 def spread(sums, position, value, largest, count):
-    """``sums[position] += value`` in whole units, atomically; `position` is a tuple, or one number in one dimension."""
-    scaled = math.ldexp(value, -_exponent(largest, count))
-    whole = np.int64(scaled)
-    # The fraction is exact, and so is its double: half a unit and more rounds away from zero.
-    fraction = scaled - type(value)(whole)
-    cuda.atomic.add(sums, position, whole + np.int64(fraction + fraction))
+    """``sums[position] += value`` in whole units, atomically; `position` is a tuple, or one number in one dimension.
+
+    Nothing is added where one of the values is not finite: there are no units then.
+    """
+    if largest < type(largest)(math.inf):
+        scaled = math.ldexp(value, -_exponent(largest, count))
+        whole = np.int64(scaled)
+        # The fraction is exact, and so is its double: half a unit and more rounds away from zero.
+        fraction = scaled - type(value)(whole)
+        cuda.atomic.add(sums, position, whole + np.int64(fraction + fraction))
 
 
 @device_function

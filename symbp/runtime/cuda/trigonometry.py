@@ -55,7 +55,8 @@ def _sine(r):
     p = p * z - real(1.98412698298579493134e-04)
     p = p * z + real(8.33333333332248946124e-03)
     p = p * z - real(1.66666666666666324348e-01)
-    return r + r * z * p
+    # At a zero the sum would lose its sign.
+    return r + r * z * p if z > 0 else r
 
 
 @device_function
@@ -79,6 +80,8 @@ def _cosine(r):
 def _reduced(x):
     """(q, r) with ``x = q*pi/2 + r`` up to multiples of ``2*pi``."""
     one = type(x)(1)
+    if abs(x) <= type(x)(math.pi / 4):
+        return np.int64(0), x
     # True in float32 only, which the compiler sees: it keeps one of the two.
     if one + type(x)(2.0**-30) == one:
         return _reduced_by_bits(x)
@@ -107,10 +110,8 @@ def _reduced_by_bits(x):
     fraction = np.int64(turned - (quadrant << _TOP))
     # x - x makes NaN of an infinity.
     r = type(x)(fraction) * type(x)(math.pi / 2 * 2.0**-62) + (x - x)
-
-    near = abs(x) <= type(x)(math.pi / 4)
-    turns = np.int64(0) if near else np.int64(quadrant)
-    return (-turns, -r) if x < 0 and not near else (turns, x if near else r)
+    turns = np.int64(quadrant)
+    return (-turns, -r) if x < 0 else (turns, r)
 
 
 @device_function
