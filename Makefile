@@ -2,21 +2,25 @@
 #
 #   make demo     compile a model, train it, show its equations
 #   make test     ruff, mypy and every test
+#   make gpu      check and time everything on an NVIDIA GPU
 #
 # PYTHON=python3.12 picks another interpreter; PYTEST_ARGS="-k lstm -x" goes to pytest, BENCH_ARGS="-w pinn -s 1"
-# to the benchmarks.
+# to the benchmarks, GPU_ARGS="--minutes 4 --only timing" to those on a GPU.
 
 PYTHON ?= python3
 VENV   ?= .venv
 PYTEST_ARGS ?=
 BENCH_ARGS  ?=
+GPU_ARGS    ?=
 
 BIN     := $(VENV)/bin
 STAMPS  := $(VENV)/.symbp
+# What the tests need: CUDA kernels are compiled, counted and emulated where there is no GPU.
+EXTRAS_test := test,cuda-build
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types unit quick format golden bench wheel clean
+.PHONY: help demo test lint types unit quick format golden bench gpu wheel clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +56,9 @@ golden: $(STAMPS)/test  ## rewrite the golden modules and reports; read the diff
 bench: $(STAMPS)/test  ## time every workload of benchmarks/ on an idle machine, beside torch; some ten minutes
 	@$(BIN)/python -m benchmarks.run $(BENCH_ARGS)
 
+gpu:  ## check and time everything on an NVIDIA GPU, within eight minutes; with the packages that PYTHON has
+	@PYTHONPATH=. $(PYTHON) -m benchmarks.gpu.run $(GPU_ARGS)
+
 wheel: $(STAMPS)/test  ## build the wheel into dist/
 	@$(BIN)/python -m build --wheel --no-isolation --outdir dist
 
@@ -61,8 +68,8 @@ clean:  ## remove what was built; the environment stays (rm -r .venv for that)
 
 # One stamp per extra, older than pyproject.toml exactly when the requirements may have changed.
 $(STAMPS)/%: pyproject.toml | $(BIN)/python
-	@echo "==> installing symbp[$*] into $(VENV) (once; a few minutes where wheels must be downloaded)"
-	@$(BIN)/python -m pip install -qq --editable ".[$*]"
+	@echo "==> installing symbp[$(or $(EXTRAS_$*),$*)] into $(VENV) (once; a few minutes where wheels must be downloaded)"
+	@$(BIN)/python -m pip install -qq --editable ".[$(or $(EXTRAS_$*),$*)]"
 	@mkdir -p $(STAMPS) && touch $@
 
 $(BIN)/python:
