@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -71,19 +71,31 @@ class Input:
     finite: bool = True
 
 
+class Elsewhere(Protocol):
+    """Memory that NumPy cannot see into: what lies there is checked there, by its shape and dtype and on the spot."""
+
+    def accept(self, declared: Input, given: Any, target: np.dtype[Any]) -> Any:
+        """The array of dtype ``target`` that ``given`` is there; None for an array that NumPy can read."""
+
+    def check_values(self, declared: Input, array: Any) -> None:
+        """Refuse whole numbers out of range. DataError."""
+
+
 def check_inputs(
     inputs: Sequence[Input],
     arrays: Sequence[Any],
     dtype: npt.DTypeLike,
     requirements: Sequence[Requirement] = (),
-) -> tuple[list[Array], dict[str, int]]:
+    elsewhere: Elsewhere | None = None,
+) -> tuple[list[Any], dict[str, int]]:
     """Arrays that kernels can trust, one for each of ``inputs``, and the sizes by name (``{"n_batch": 32}``).
 
     Every result is C-contiguous, aligned, in the machine's byte order, of ``dtype`` or int64, and writable in the eyes
     of Numba, so that one compiled kernel serves all; kernels do not write to it. Where nothing needed converting it is
     the caller's own array.
 
-    A requirement on sizes that these inputs do not have is left to a call with the others.
+    A requirement on sizes that these inputs do not have is left to a call with the others. Arrays that lie
+    ``elsewhere`` stay there.
 
     Raises ShapeError (rank, a fixed extent, sizes that disagree, a requirement) and DataError (dtype, values, empty).
     """
@@ -92,10 +104,13 @@ def check_inputs(
         raise DataError(f"expected {len(inputs)} arrays ({expected}), found {len(arrays)}")
     wanted = np.dtype(dtype)
     sizes: dict[str, int] = {}
-    accepted: list[Array] = []
+    accepted: list[Any] = []
     for declared, given in zip(inputs, arrays, strict=True):
         target = wanted if declared.kind == "float" else _INT64
-        if type(given) is np.ndarray and given.dtype == target and given.dtype.isnative and given.flags.carray:
+        there = elsewhere.accept(declared, given, target) if elsewhere is not None else None
+        if there is not None:
+            array = there
+        elif type(given) is np.ndarray and given.dtype == target and given.dtype.isnative and given.flags.carray:
             array = given
         else:
             array = _accept(declared, given, target)
@@ -103,8 +118,10 @@ def check_inputs(
         accepted.append(array)
     for declared, array in zip(inputs, accepted, strict=True):
         _match_linear(declared, array, sizes)
-        if declared.kind == "int":
-            _check_range(declared, array)
+        if elsewhere is not None and not isinstance(array, np.ndarray):
+            elsewhere.check_values(declared, array)
+        elif declared.kind == "int":
+            check_range(declared, array)
         elif declared.finite and not np.isfinite(array).all():
             _refuse_not_finite(declared, array)
     for requirement in requirements:
@@ -230,7 +247,7 @@ def _typed_as_writable(array: Array) -> Array:
 
 
 def _match_shape(
-    declared: Input, array: Array, sizes: dict[str, int], accepted: list[Array], inputs: Sequence[Input]
+    declared: Input, array: Any, sizes: dict[str, int], accepted: list[Any], inputs: Sequence[Input]
 ) -> None:
     """Hold fixed extents against the declaration and collect the named sizes."""
     shape = array.shape
@@ -259,7 +276,7 @@ def _match_shape(
             )
 
 
-def _match_linear(declared: Input, array: Array, sizes: Mapping[str, int]) -> None:
+def _match_linear(declared: Input, array: Any, sizes: Mapping[str, int]) -> None:
     """Hold the extents that depend on sizes against these, once all sizes are known."""
     for axis, expected in enumerate(declared.shape):
         if isinstance(expected, Linear) and array.shape[axis] != expected.value(sizes):
@@ -270,7 +287,7 @@ def _match_linear(declared: Input, array: Array, sizes: Mapping[str, int]) -> No
             )
 
 
-def _first_with(size: str, inputs: Sequence[Input], accepted: list[Array]) -> str:
+def _first_with(size: str, inputs: Sequence[Input], accepted: list[Any]) -> str:
     """The input that a size was read from."""
     for declared in inputs[: len(accepted) + 1]:
         if size in declared.shape:
@@ -283,7 +300,7 @@ def _shape_text(declared: Input) -> str:
     return f"({extents},)" if len(declared.shape) == 1 else f"({extents})"
 
 
-def _check_range(declared: Input, array: Array) -> None:
+def check_range(declared: Input, array: Array) -> None:
     """Refuse a whole number outside ``0 <= value < below``."""
     if declared.below is None or array.size == 0:
         return

@@ -21,6 +21,26 @@ Order = npt.NDArray[np.int64]
 _CALL_SECONDS = 0.075
 
 
+class Held(Protocol):
+    """What steps change, with a copy to go back to: parameters and the optimizer's state, wherever they lie."""
+
+    def keep(self) -> None:
+        """Copy what there is now."""
+
+    def go_back(self) -> None:
+        """Put back what was kept last."""
+
+    def finite(self) -> bool:
+        """Whether every weight is a finite number."""
+
+    def diverged(self) -> list[str]:
+        """The names of the parameters that hold a value that is not finite."""
+
+    @property
+    def settings(self) -> str:
+        """The state in a line: what an error shows of it."""
+
+
 class Steps(Protocol):
     """What a generated module hands in: do steps ``first`` to ``last - 1`` of an epoch in one compiled call.
 
@@ -72,11 +92,41 @@ def fit_epochs(
     progress: bool | None = None,
     explain: Callable[[Order], str | None] | None = None,
 ) -> TrainingLog:
+    """Train parameters in the host's memory: see :func:`train_epochs`, which this is otherwise."""
+    return train_epochs(
+        steps,
+        lambda: _Held(params, state),
+        n_samples,
+        epochs=epochs,
+        batch=batch,
+        seed=seed,
+        shuffle=shuffle,
+        validation=validation,
+        progress=progress,
+        explain=explain,
+    )
+
+
+def train_epochs(
+    steps: Steps,
+    hold: Callable[[], Held],
+    n_samples: int,
+    *,
+    epochs: int,
+    batch: int,
+    seed: int,
+    shuffle: bool,
+    validation: Callable[[], Any] | None,
+    progress: bool | None,
+    explain: Callable[[Order], str | None] | None,
+) -> TrainingLog:
     """Train for ``epochs`` passes over ``n_samples`` samples in batches of ``batch``.
 
     The order of the samples in an epoch depends on ``seed`` and the number of the epoch alone. A last, smaller batch is
     used, not dropped; a batch larger than the data is all of it. ``validation`` is called after each epoch and what it
     returns is kept. ``progress`` is a bar on the standard error stream: None shows it on a terminal only.
+
+    ``hold`` sets aside a copy of what the steps change; it is called once all settings have been found possible.
 
     Ctrl-C stops after the compiled call under way and returns normally, with the weights of the last whole step.
 
@@ -94,7 +144,7 @@ def fit_epochs(
     weights[-1] = n_samples - (n_steps - 1) * batch
     log = TrainingLog()
     bar = _Bar(epochs, n_steps, progress)
-    held = _Held(params, state)
+    held = hold()
     chunk = 1
     try:
         for epoch in range(epochs):
@@ -167,10 +217,19 @@ class _Held:
         """Whether every weight is a finite number."""
         return bool(np.isfinite(self.params.flat).all())
 
+    def diverged(self) -> list[str]:
+        """The names of the parameters that hold a value that is not finite."""
+        return [name for name, values in self.params.items() if not np.isfinite(values).all()]
+
+    @property
+    def settings(self) -> str:
+        """The state in a line."""
+        return repr(self.state)
+
 
 def _refuse_not_finite(
     steps: Steps,
-    held: _Held,
+    held: Held,
     order: Order,
     batch: int,
     first: int,
@@ -188,7 +247,7 @@ def _refuse_not_finite(
         if not (math.isfinite(losses[step]) and held.finite()):
             break
         step += 1
-    diverged = [name for name, values in held.params.items() if not np.isfinite(values).all()]
+    diverged = held.diverged()
     held.go_back()
     step = min(step, last - 1)
     cause = None
@@ -199,7 +258,8 @@ def _refuse_not_finite(
         cause = explain(order[step * batch : (step + 1) * batch]) if explain is not None else None
     raise TrainingError(
         f"epoch {epoch + 1}, step {step + 1} of {len(losses)}: {wrong}" + (f" ({cause})" if cause else ""),
-        remedy=f"the parameters are those before that step; lower the learning rate or check the data [{held.state!r}]",
+        remedy="the parameters are those before that step; lower the learning rate or check the data "
+        f"[{held.settings}]",
     )
 
 

@@ -289,6 +289,18 @@ def c_strides(shape: Sequence[int]) -> Shape:
     return tuple(reversed(strides[: len(shape)]))
 
 
+def lies_on_a_device(value: Any) -> bool:
+    """Whether these are values in device memory, ours or another library's, which NumPy cannot read in place."""
+    if type(value) is np.ndarray:
+        return False
+    if isinstance(value, DeviceArray):
+        return True
+    kind = type(value)  # asked of the type: the property itself may raise (a tensor that needs its gradient)
+    if hasattr(kind, "__dlpack_device__"):
+        return int(value.__dlpack_device__()[0]) != CPU
+    return hasattr(kind, "__cuda_array_interface__")
+
+
 def capture_key(key: Sequence[object]) -> tuple[object, ...]:
     """What tells programs apart: an array counts by where it lies and how, anything else by its value."""
     return tuple(
@@ -333,7 +345,7 @@ class Device(ABC):
 
     @abstractmethod
     def launch_blocks(self, kernel: Any, blocks: Blocks, *arguments: Any) -> None:
-        """Run a kernel on so many blocks. Arguments are device arrays, whole numbers (int64) and floats (float64)."""
+        """Run a kernel on so many blocks. Arguments are device arrays, and whole numbers (int64)."""
 
     @abstractmethod
     def synchronise(self) -> None:
@@ -345,6 +357,9 @@ class Device(ABC):
         ``key`` tells programs apart and holds every array the program touches: an array counts by its place.
         """
         program()
+
+    def forget(self, key: Sequence[object]) -> None:  # noqa: B027 (a device without graphs has nothing to forget)
+        """Let go of the graph of that key, if there is one, and of the memory that it keeps alive."""
 
     def borrow(self, foreign: Any) -> DeviceArray:
         """An array of another library on this device, without a copy. DeviceError where it is not."""

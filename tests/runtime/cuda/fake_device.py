@@ -78,18 +78,22 @@ class FakeDevice(Device):
         """One thread after the other: for kernels whose threads do not wait for each other."""
         assert isinstance(blocks, int)
         self.calls.append(kernel.name)
-        given = [_flat_from(argument) if isinstance(argument, DeviceArray) else argument for argument in arguments]
-        thread = _Thread()
-        names = {**kernel.function.__globals__, "cuda": thread, "view": _view, "unravel": np.unravel_index}
-        function = types.FunctionType(
-            kernel.function.__code__, names, kernel.name, kernel.function.__defaults__, kernel.function.__closure__
-        )
-        for position in range(blocks * kernel.threads):
-            thread.position = position
-            function(*given)
+        run_threads(kernel, blocks, [_flat_from(a) if isinstance(a, DeviceArray) else a for a in arguments])
 
     def synchronise(self) -> None:
         self.calls.append("synchronise")
+
+
+def run_threads(kernel: Any, blocks: int, arguments: list[Any]) -> None:
+    """Run a kernel, with flat NumPy arrays for pointers."""
+    thread = _Thread()
+    names = {**kernel.function.__globals__, "cuda": thread, "view": _view, "unravel": np.unravel_index}
+    function = types.FunctionType(
+        kernel.function.__code__, names, kernel.name, kernel.function.__defaults__, kernel.function.__closure__
+    )
+    for position in range(blocks * kernel.threads):
+        thread.position = position
+        function(*arguments)
 
 
 def values_of(array: DeviceArray) -> Array:
