@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from symbp.codegen import emit, find_target
+from symbp.codegen import Spec, emit_for, find_targets
 from symbp.derive import (
     differentiate,
     expand_derivatives,
@@ -21,7 +21,7 @@ from symbp.errors import SpecError, TargetError, did_you_mean
 from symbp.explain import text as explain_text
 from symbp.frontend.model import Model
 from symbp.ir import Derivation, Program, program_text, verify
-from symbp.ir.plan import Plan
+from symbp.ir.plan import Machine, Plan
 from symbp.package import MARK, load_generated, write_package
 from symbp.schedule import make_plan
 from symbp.version import __version__
@@ -71,8 +71,8 @@ def derive_model(model: Model | Program) -> Derivation:
     return derivation
 
 
-def compile_to_plan(model: Model, *, exact: bool = False) -> Compilation:
-    """Derive and schedule a model; nothing is written.
+def compile_to_plan(model: Model, *, exact: bool = False, machine: Machine = Machine.LOOPS) -> Compilation:
+    """Derive and schedule a model for a kind of machine; nothing is written.
 
     Model ──▶ Program ──derive_model──▶ Derivation ──make_plan──▶ Plan
     """
@@ -83,8 +83,13 @@ def compile_to_plan(model: Model, *, exact: bool = False) -> Compilation:
         wanted = replace(program.keep_live(program.outputs), loss="")
         predict = verify(simplify_primal(prepare(wanted)), "simplify_primal")
     update = model.update() if derivation is not None else None
-    plan = make_plan(derivation, predict, update, exact=exact)
+    plan = make_plan(derivation, predict, update, exact=exact, machine=machine)
     return Compilation(program, derivation, predict, update, plan)
+
+
+def plan_again(made: Compilation, *, exact: bool = False, machine: Machine) -> Plan:
+    """The plan of the same equations for another kind of machine."""
+    return make_plan(made.derivation, made.predict, made.update, exact=exact, machine=machine)
 
 
 def emit_model(
@@ -92,22 +97,18 @@ def emit_model(
 ) -> dict[str, str]:
     """The files of the package, path to text: Model ──compile_to_plan──▶ Plan ──emit──▶ files.
 
-    With ``standalone=False`` it uses the installed symbp's runtime, whose machine code all such packages share. With
+    `target` is one target or a list, ``cpu,cuda``: one package then has both, and they share files of weights. With
+    ``standalone=False`` it uses the installed symbp's runtime, whose machine code all such packages share. With
     ``exact=True`` derivatives of sigmoid and tanh keep their digits where these saturate (see `schedule.exact`).
     """
     if dtype not in DTYPES:
         raise TargetError(f"unknown dtype '{dtype}'", remedy=did_you_mean(dtype, DTYPES))
-    chosen = find_target(target)
-    made = compile_to_plan(model, exact=exact)
+    first, *others = find_targets(target)
+    made = compile_to_plan(model, exact=exact, machine=first.machine)
+    planned = [(first, made.plan), *((o, plan_again(made, exact=exact, machine=o.machine)) for o in others)]
     equations = explain_text(made.derivation, made.update) if made.derivation else program_text(made.program)
-    return emit(
-        made.plan,
-        chosen,
-        dtype=dtype,
-        spec_hash=spec_hash(made, dtype),
-        equations=equations.replace("\\", "\\\\").strip(),
-        standalone=standalone,
-    )
+    spec = Spec(dtype, spec_hash(made, dtype), equations.replace("\\", "\\\\").strip())
+    return emit_for(planned, spec, standalone=standalone)
 
 
 def compile_model(

@@ -84,14 +84,14 @@ def _train(plan: Plan, texts: dict[str, ProcedureText]) -> dict[str, Any]:
 
 def _fit(plan: Plan, texts: dict[str, ProcedureText], inputs: list[str]) -> dict[str, Any]:
     """The pieces of ``train_step`` and ``fit``."""
-    step = _step_arguments(texts["forward"].given, texts["backward"].given, texts["update"].given)
-    replaced = {"count": "state.count", "numbers": "state.numbers", **{v: f"state.{v}" for v in plan.state}}
+    kept = [f"state.{a}" for a in _kept(texts["update"])]
+    step = _step_arguments(texts["forward"].given, texts["backward"].given, kept, "state.count")
     batched, batch_size = batching(plan, inputs)
     typed = ["params: Parameters", "state: OptimizerState", *(f"{n}: ArrayLike" for n in inputs)]
     written = forward_places(plan)
-    arguments = [replaced.get(a, a) for a in _flat(step)]
+    arguments = _flat(step)
     if batched:
-        loop = [replaced.get(a, a) for a in _flat(_train_steps_arguments(step, batched))]
+        loop = _flat(_train_steps_arguments(step, batched))
         steps = call("kernels.train_steps_into", loop, indent=8)
     else:
         steps = call("kernels.train_step_into", arguments, indent=8, lead="losses[first] = ")
@@ -116,10 +116,14 @@ def _fit(plan: Plan, texts: dict[str, ProcedureText], inputs: list[str]) -> dict
     }
 
 
-def _step_arguments(forward: Sequence[str], backward: Sequence[str], update: Sequence[str]) -> list[str]:
-    """Arguments of ``train_step_into``, from those of the functions that it calls."""
-    extra = [a for a in update if a not in ("params", "grads", "count")]
-    return [*merged(forward, backward), *extra, "count"]
+def _step_arguments(forward: Sequence[str], backward: Sequence[str], kept: Sequence[str], count: str) -> list[str]:
+    """Arguments of ``train_step_into``: those of the functions that it calls, `kept` those of the optimizer alone."""
+    return [*merged(forward, backward), *kept, count]
+
+
+def _kept(update: ProcedureText) -> list[str]:
+    """What an update takes besides the parameters, their gradient and the count of steps."""
+    return [a for a in update.arguments if a not in ("params", "grads", "count")]
 
 
 def _train_steps_arguments(step: Sequence[str], batched: Sequence[str]) -> list[str]:
@@ -161,7 +165,7 @@ def _kernel_calls(plan: Plan, texts: dict[str, ProcedureText]) -> dict[str, Any]
     if "update" not in texts:
         return calls
     update = texts["update"].arguments
-    step = _step_arguments(forward, backward, update)
+    step = _step_arguments(forward, backward, _kept(texts["update"]), "count")
     calls["one_update"] = call("update", update, indent=4)
     calls["train_step_header"] = signature("train_step_into", step)
     code_name = texts["forward"].printer.code.names.name

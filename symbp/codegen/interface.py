@@ -201,10 +201,11 @@ def size_code(extent: Affine) -> str:
     return text
 
 
-def scratch_lines(plan: Plan, use: str, wanted: tuple[str, ...] | None = None) -> list[str]:
+def scratch_lines(plan: Plan, use: str, wanted: Sequence[str] | None = None, device: str = "") -> list[str]:
     """Lines that fetch the memory to work in: all of it, or what is among the arguments `wanted`."""
     memories = [m.value for m in plan.workspaces.get(use, {}) if wanted is None or m.value in wanted]
-    return [f"{name} = {use}_{name}(**sizes)" for name in memories]
+    before = f"{device}, " if device else ""
+    return [f"{name} = {use}_{name}({before}**sizes)" for name in memories]
 
 
 def merged(*groups: Sequence[str]) -> list[str]:

@@ -188,13 +188,16 @@ def _split_operators(value: str) -> list[str]:
 
 
 def _split_at(text: str, separators: tuple[str, ...]) -> list[str]:
-    """Split outside brackets; an operator goes with what follows it, a comma goes."""
+    """Split outside brackets and quotes; an operator goes with what follows it, a comma goes."""
     pieces: list[str] = []
     depth = start = position = 0
+    quoted = False
     while position < len(text):
         character = text[position]
-        depth += (character in "([{") - (character in ")]}")
-        found = next((s for s in separators if depth == 0 and text.startswith(s, position)), None)
+        quoted ^= character == '"'
+        depth += 0 if quoted else (character in "([{") - (character in ")]}")
+        free = depth == 0 and not quoted
+        found = next((s for s in separators if free and text.startswith(s, position)), None)
         if found and position > start:
             pieces.append(text[start:position].strip())
             start = position + (1 if found == "," else 0)

@@ -15,7 +15,7 @@ from sympy.printing.precedence import PRECEDENCE
 from sympy.printing.str import StrPrinter
 
 from symbp.errors import TargetError
-from symbp.ir.affine import Affine, Atom, FloorDiv, Mod, Monomial, Read
+from symbp.ir.affine import Affine, Atom, FloorDiv, Index, Mod, Monomial, Read
 from symbp.ir.body import Body, Operand, slot
 from symbp.ir.functions import (
     ScalarFunction,
@@ -44,9 +44,13 @@ class Names:
     scalars: frozenset[str] = frozenset()  # local variables
     integers: frozenset[str] = frozenset()
     wide: frozenset[str] = frozenset()  # scalars kept in double precision
+    indices: Mapping[str, str] = field(default_factory=dict)  # loop variables that are called otherwise in the code
 
     def name(self, tensor: str) -> str:
         return self.code.get(tensor, tensor)
+
+    def index(self, name: str) -> str:
+        return self.indices.get(name, name)
 
 
 def _reading_order(term: tuple[Monomial, int], value: Affine) -> tuple[bool, bool]:
@@ -127,7 +131,7 @@ class CodePrinter(StrPrinter):
             sign = "//" if isinstance(atom, FloorDiv) else "%"
             text = f"{self._divided(atom.numerator)} {sign} {self._divided(atom.divisor)}"
             return f"({text})" if wraps else text
-        return atom.name
+        return self.names.index(atom.name) if isinstance(atom, Index) else atom.name
 
     def _divided(self, value: Affine) -> str:
         text = self.affine(value)

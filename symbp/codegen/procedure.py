@@ -14,7 +14,8 @@ from symbp.codegen.writer import (
     local_scalars,
     mentioned,
     sizes_in,
-    wide_names,
+    state_inputs,
+    update_names,
 )
 from symbp.ir.affine import Affine, Index, Size
 from symbp.ir.names import fresh_name
@@ -61,18 +62,16 @@ class ProcedureWriter(Writer):
     def __init__(self, plan: Plan, procedure: Procedure, dtype: str) -> None:
         tensors = plan.tensors
         stored = {v.tensor for v in procedure.views} | set(procedure.inputs) | set(procedure.results)
-        hyper = {t.name for t in plan.hyper}
         nodes = tuple(node for nest in procedure.nests for node in nest.nodes)
-        plain = {n for n in procedure.inputs if not tensors[n].shape} | {
-            v.tensor for v in procedure.views if v.memory is Memory.PARAMETERS and not tensors[v.tensor].shape
-        }
-        scalars = local_scalars(nodes, stored) | plain
-        names = Names(
-            code=code_names(plan, TAKEN),
-            scalars=frozenset(scalars | (hyper if procedure.name == "update" else set())),
-            integers=integer_names(plan),
-            wide=wide_names(plan, stored) if procedure.name == "update" else frozenset(),
-        )
+        scalars = local_scalars(nodes, stored)
+        if procedure.name == "update":
+            names = update_names(nodes, plan, code_names(plan, TAKEN), scalars)
+        else:
+            plain = {n for n in procedure.inputs if not tensors[n].shape} | {
+                v.tensor for v in procedure.views if v.memory is Memory.PARAMETERS and not tensors[v.tensor].shape
+            }
+            code = code_names(plan, (*TAKEN, *state_inputs(plan)))
+            names = Names(code=code, scalars=frozenset(scalars | plain), integers=integer_names(plan))
         super().__init__(plan, dtype, names)
 
     def fill(self, node: Fill) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import sympy as sp
 
@@ -49,19 +49,24 @@ class Writer:
     # -------------------------------------------------------------------------------------------- pieces of nodes
 
     def equation(self, note: Note) -> str:
-        text = statement_text(note.statement)
+        names = {i: Index(self.code.names.index(i.name)) for i in note.statement.indices}
+        text = statement_text(note.statement.rename({i: new for i, new in names.items() if i != new}))
         return text if len(text) <= LONGEST_COMMENT else text.replace("    where ", "\n#     where ")
 
     def index(self, index: Index) -> str:
         return self.code.affine(Affine.of(index))
 
     def range(self, loop: Loop) -> str:
-        lower, stop = self.bound(loop.lower, "max"), self.bound(loop.stop, "min")
-        if loop.step < 0:
-            first = self.code.affine(loop.stop.values[0] - 1) if len(loop.stop.values) == 1 else f"{stop} - 1"
-            last = self.code.affine(loop.lower.values[0] - 1) if len(loop.lower.values) == 1 else f"{lower} - 1"
+        return self.interval(loop.lower, loop.stop, loop.step)
+
+    def interval(self, lower: Bound, stop: Bound, step: int) -> str:
+        """``range(n)``, ``range(1, n)``, or downwards ``range(n - 1, -1, -1)``."""
+        start, end = self.bound(lower, "max"), self.bound(stop, "min")
+        if step < 0:
+            first = self.code.affine(stop.values[0] - 1) if len(stop.values) == 1 else f"{end} - 1"
+            last = self.code.affine(lower.values[0] - 1) if len(lower.values) == 1 else f"{start} - 1"
             return f"range({first}, {last}, -1)"
-        return f"range({stop})" if lower == "0" else f"range({lower}, {stop})"
+        return f"range({end})" if start == "0" else f"range({start}, {end})"
 
     def bound(self, bound: Bound, choice: str) -> str:
         texts = [self.code.affine(v) for v in bound.values]
@@ -171,15 +176,28 @@ def local_scalars(nodes: Iterable[Node], stored: Iterable[str]) -> set[str]:
 
 
 def integer_names(plan: Plan) -> frozenset[str]:
-    """What holds whole numbers."""
+    """What holds whole numbers, in the procedures of the model."""
     return frozenset(t.name for t in plan.tensors.values() if t.dtype is DType.INT) | {PLACE.tensor}
 
 
-def wide_names(plan: Plan, stored: Iterable[str]) -> frozenset[str]:
-    """The scalars of an update, which are kept in double precision: settings, and what is computed from them."""
-    kept = frozenset(stored)
-    computed = (t.name for t in plan.tensors.values() if not t.shape and t.name not in kept)
-    return frozenset((*computed, *(t.name for t in plan.hyper)))
+def wide_names(nodes: Iterable[Node], plan: Plan) -> frozenset[str]:
+    """The scalars of an update, which are kept in double precision: settings, and what is computed from them alone."""
+    wide = {t.name for t in plan.hyper}
+    for node in walk(nodes):
+        if isinstance(node, Store) and not node.target.subscripts and {r.tensor for r in node.value.reads} <= wide:
+            wide.add(node.target.tensor)
+    return frozenset(wide)
+
+
+def update_names(nodes: tuple[Node, ...], plan: Plan, code: Mapping[str, str], scalars: Iterable[str]) -> Names:
+    """The names of an update. It may name vectors as the model names its tensors: what these are is no matter here."""
+    wide = wide_names(nodes, plan)
+    return Names(code=code, scalars=frozenset((*scalars, *wide)), integers=frozenset({PLACE.tensor}), wide=wide)
+
+
+def state_inputs(plan: Plan) -> tuple[str, ...]:
+    """Inputs that are called like a vector of the optimizer; a whole step has both as arguments."""
+    return tuple(t.name for t in plan.inputs if t.name in plan.state)
 
 
 # ------------------------------------------------------------------------------------------------- what nodes mention
