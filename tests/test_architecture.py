@@ -31,9 +31,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 # Generated modules carry a copy of what they use of the runtime, so it lives on these alone. Safetensors and tbb are
 # used where they are installed, numba.cuda by the cuda modules.
 RUNTIME_PACKAGES = frozenset({"numpy", "numba", "llvmlite"}) | sys.stdlib_module_names
-# Heavy or optional, so imported when first needed.
+# Heavy or optional, so imported when first needed; `cuda` is that of NVIDIA's cuda-bindings and cuda-core.
 LATE_PACKAGES = frozenset(
-    {"cupy", "IPython", "jax", "numba", "rich", "safetensors", "scipy", "sklearn", "tbb", "torch"}
+    {"cuda", "cupy", "IPython", "jax", "numba", "rich", "safetensors", "scipy", "sklearn", "tbb", "torch"}
 )
 
 FORBIDDEN_NAMES = frozenset({"eval", "exec", "compile", "__import__"})
