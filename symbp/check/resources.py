@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,7 @@ def find_tool(name: str) -> Path:
     return found
 
 
+@cache
 def _located(name: str) -> Path | None:
     for wheel in _WHEELS.get(name, ()):
         try:

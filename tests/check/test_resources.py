@@ -149,6 +149,7 @@ def test_local_memory_of_any_kind_is_refused(what: str) -> None:
 
 
 def test_a_missing_compiler_is_told_with_what_installs_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(resources, "_located", resources._located.__wrapped__)
     monkeypatch.setattr(resources, "_WHEELS", {})
     monkeypatch.setattr(resources.shutil, "which", lambda name, path=None: None)
     with pytest.raises(
