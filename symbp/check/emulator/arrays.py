@@ -72,12 +72,12 @@ def flat(frame: Frame, array: Value) -> View:
     raise frame.error(f"expected a pointer or an array, found {type(array).__name__}")
 
 
-def view_pointer(frame: Frame, pointer: Value, start: Value, shape: Value) -> View:
-    """``view(pointer, start, shape)``, which must lie inside what the pointer was given for."""
+def view_pointer(frame: Frame, pointer: Value, start: Value, shape: Value, name: str = "") -> View:
+    """``name = view(pointer, start, shape)``, which must lie inside what the pointer was given for."""
     if not isinstance(pointer, Pointer):
         raise frame.error(f"view() expects a pointer, found {type(pointer).__name__}")
     shape = shape if isinstance(shape, tuple) else (shape,)
-    made = make_view(pointer.memory, pointer.dtype, np.int64(pointer.first) + start, shape, pointer.name)
+    made = make_view(pointer.memory, pointer.dtype, np.int64(pointer.first) + start, shape, name or pointer.name)
     size = made.size
     lane = first_lane(frame, (start < 0) | ((start + size > pointer.count) & (size > 0)))
     if lane is not None:

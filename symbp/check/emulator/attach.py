@@ -11,9 +11,12 @@ from types import ModuleType
 from symbp.check.emulator.device import RUNTIME, EmulatedDevice
 
 
-def runtime_of(package: ModuleType) -> str:
-    """The runtime that a package uses: its own copy, or the installed one."""
-    own = f"{package.__name__}._runtime"
+def runtime_of(module: ModuleType) -> str:
+    """The runtime that a generated package, or a module in one, uses: its own copy, or the installed one."""
+    package = module.__name__ if hasattr(module, "__path__") else module.__name__.rpartition(".")[0]
+    if not package:
+        return RUNTIME
+    own = f"{package}._runtime"
     if find_spec(own) is not None and find_spec(f"{own}.cuda") is not None:
         return f"{own}.cuda"
     return RUNTIME

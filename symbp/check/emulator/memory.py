@@ -33,7 +33,7 @@ class Memory:
         self.granule = granule
         self.alignment = alignment
         self.protected = False
-        self.written = np.zeros(-(-len(held) // granule), bool)
+        self.written: Any = np.zeros(-(-len(held) // granule), bool)
         self.pointer: int = held.ctypes.data
         self._typed: dict[np.dtype[Any], Any] = {}
 

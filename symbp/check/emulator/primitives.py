@@ -174,7 +174,7 @@ def convert(kind: type[np.generic]) -> Primitive:
 
 
 def view(frame: Frame, site: Site, pointer: Pointer | View, start: Value, shape: Value) -> View:
-    return view_pointer(frame, pointer, start, shape)
+    return view_pointer(frame, pointer, start, shape, site.target)
 
 
 def unravel(frame: Frame, site: Site, position: Value, shape: Value) -> Value:
