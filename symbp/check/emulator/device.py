@@ -124,7 +124,7 @@ class EmulatedDevice:
         target.memory.bytes[second : second + nbytes] = source.memory.bytes[first : first + nbytes].copy()
         granule = target.memory.granule
         from_flags = np.repeat(source.memory.written, source.memory.granule)[first : first + nbytes]
-        whole = from_flags[: nbytes // granule * granule].reshape(-1, granule).all(axis=1)
+        whole: Any = from_flags[: nbytes // granule * granule].reshape(-1, granule).all(axis=1)
         target.memory.written[second // granule : second // granule + len(whole)] = whole
 
     def clear(self, array: Any) -> None:

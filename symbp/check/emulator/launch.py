@@ -60,9 +60,7 @@ def make_launch(kernel: Any, blocks: int | tuple[int, int, int], arguments: tupl
     place = f"launch of kernel {kernel.name}"
     x, y, z = grid = (int(blocks), 1, 1) if not isinstance(blocks, tuple) else blocks
     if min(grid) < 1 or x >= 1 << 31 or max(y, z) >= 1 << 16:
-        raise EmulatorError(
-            f"expected a grid of at least one block and at most (2^31, 2^16, 2^16), found {grid}", place=place
-        )
+        raise EmulatorError(f"expected a grid from 1 block to (2^31, 2^16, 2^16), found {grid}", place=place)
     if kernel.threads % WARP or not 0 < kernel.threads <= MOST_THREADS:
         raise EmulatorError(
             f"expected whole warps, at most {MOST_THREADS} threads, found {kernel.threads}", place=place
