@@ -49,7 +49,7 @@ class Resources:
     """What one kernel takes on one architecture; sizes in bytes.
 
     `instructions` counts what is written, not what is run, by kind and in ``total``; `counted_in` is "SASS" (machine
-    code) where a disassembler was found, else "PTX".
+    code) where a disassembler was found, else "PTX". It is empty where nobody asked.
     """
 
     kernel: str
@@ -70,11 +70,17 @@ class Resources:
 
 
 def measure(
-    kernels: Mapping[str, Any], to_ptx: Compiler, architectures: Iterable[str] = tuple(ARCHITECTURES)
+    kernels: Mapping[str, Any],
+    to_ptx: Compiler,
+    architectures: Iterable[str] = tuple(ARCHITECTURES),
+    counted: Iterable[str] = (),
 ) -> tuple[Resources, ...]:
-    """Compile every kernel for every architecture. Raises TargetError where a compiler is missing or refuses one."""
+    """Compile every kernel for every architecture; count its instructions, which takes longer, for those `counted`.
+
+    Raises TargetError where a compiler is missing or refuses a kernel.
+    """
     find_tool("ptxas")  # before the first kernel is compiled: what is missing is said at once
-    wanted = tuple(architectures)
+    wanted, counting = tuple(architectures), tuple(counted)
     texts: dict[tuple[str, tuple[int, int]], str] = {}
     found = []
     for name, kernel in kernels.items():
@@ -82,7 +88,7 @@ def measure(
             capability = ARCHITECTURES[architecture]
             if (name, capability) not in texts:
                 texts[name, capability] = to_ptx(kernel, capability)
-            found.append(assemble(name, texts[name, capability], architecture))
+            found.append(assemble(name, texts[name, capability], architecture, architecture in counting))
     return tuple(found)
 
 
@@ -97,8 +103,11 @@ def refuse_spills(found: Iterable[Resources]) -> None:
         )
 
 
-def assemble(name: str, ptx: str, architecture: str) -> Resources:
-    """One kernel's PTX through ``ptxas``. Raises TargetError with the kernel's name where that fails."""
+def assemble(name: str, ptx: str, architecture: str, count: bool = False) -> Resources:
+    """One kernel's PTX through ``ptxas``, its instructions counted if that is asked for.
+
+    Raises TargetError with the kernel's name where ptxas refuses it.
+    """
     with tempfile.TemporaryDirectory(prefix="symbp-ptxas-") as folder:
         source, binary = Path(folder) / "kernel.ptx", Path(folder) / "kernel.cubin"
         source.write_text(ptx, encoding="utf-8")
@@ -108,9 +117,10 @@ def assemble(name: str, ptx: str, architecture: str) -> Resources:
         if frame is None or used is None or (done.returncode and not any(map(int, frame.groups()))):
             said = "; ".join(re.findall(r"(?:error|fatal)\s*: (.*)", done.stderr)) or done.stderr.strip()
             raise TargetError(f"kernel '{name}': ptxas refuses it for {architecture}: {said[:500]}")
-        disassembler = _located("nvdisasm") if binary.exists() else None
+        disassembler = _located("nvdisasm") if count and binary.exists() else None
         listing = _run([disassembler, "-c", binary]).stdout if disassembler else ""
     stack, stores, loads = map(int, frame.groups())
+    instructions = {} if not count else _count_machine_code(listing) if listing else _count_ptx(ptx)
     return Resources(
         name,
         architecture,
@@ -121,7 +131,7 @@ def assemble(name: str, ptx: str, architecture: str) -> Resources:
         spill_stores=stores,
         spill_loads=loads,
         counted_in="SASS" if listing else "PTX",
-        instructions=_count_machine_code(listing) if listing else _count_ptx(ptx),
+        instructions=instructions,
     )
 
 

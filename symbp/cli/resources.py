@@ -25,7 +25,7 @@ def resources_of(package: Path) -> tuple[Resources, ...]:
     if (package / "cuda.py").is_file():  # target cpu,cuda
         net = importlib.import_module(f"{net.__name__}.cuda")
     compiler = importlib.import_module(f"{runtime_of(net)}.compile")
-    found = measure(kernels_of(net), compiler.to_ptx)
+    found = measure(kernels_of(net), compiler.to_ptx, counted=[COUNTED])
     refuse_spills(found)
     return found
 
@@ -33,7 +33,13 @@ def resources_of(package: Path) -> tuple[Resources, ...]:
 def records(found: Sequence[Resources]) -> list[dict[str, Any]]:
     """For ``--json``."""
     names = ("kernel", "architecture", "registers", "shared", "barriers", "stack", "spill_stores", "spill_loads")
-    return [{**{name: getattr(one, name) for name in names}, one.counted_in: dict(one.instructions)} for one in found]
+    return [
+        {
+            **{name: getattr(one, name) for name in names},
+            **({one.counted_in: dict(one.instructions)} if one.instructions else {}),
+        }
+        for one in found
+    ]
 
 
 def print_resources(found: Sequence[Resources]) -> None:
@@ -48,7 +54,7 @@ def print_resources(found: Sequence[Resources]) -> None:
         cells += [f"{counted.shared:,}", *(str(counted.instructions[kind] or "") for kind in _KINDS)]
         rows.append([Text(name, style="bold"), *map(Text, cells)])
     out = show.people()
-    language = found[0].counted_in
+    language = next(one.counted_in for one in found if one.instructions)
     out.print()
     out.print(
         f"Registers of a thread on {', '.join(ARCHITECTURES)}; bytes of shared memory of a block; instructions "

@@ -72,7 +72,7 @@ def resources_of(**given: int) -> Resources:
 @ptxas
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_small_kernel(architecture: str) -> None:
-    found = assemble("barrier", BARRIER, architecture)
+    found = assemble("barrier", BARRIER, architecture, count=True)
     assert (found.kernel, found.architecture) == ("barrier", architecture)
     assert (found.shared >= 256, found.barriers, found.stack, found.spill_stores) == (True, 1, 0, 0)
     assert 1 <= found.registers <= 32
@@ -113,6 +113,9 @@ def test_ptx_is_made_once_for_each_capability() -> None:
     found = measure({"barrier": None}, to_ptx)
     assert [one.architecture for one in found] == ["sm_80", "sm_90", "sm_90a"]
     assert asked == [(8, 0), (9, 0)]
+    assert [dict(one.instructions) for one in found] == [{}, {}, {}]
+    (counted,) = measure({"barrier": None}, to_ptx, ["sm_90"], counted=["sm_90"])
+    assert counted.instructions["barrier"] == 1
 
 
 def test_ptx_is_counted_where_there_is_no_disassembler() -> None:
