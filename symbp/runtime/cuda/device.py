@@ -15,10 +15,10 @@ import numpy as np
 
 from symbp.errors import DataError, DeviceError
 from symbp.runtime.cuda.array import Array, Blocks, Device, DeviceArray, capture_key
-from symbp.runtime.cuda.compile import to_ptx
 from symbp.runtime.cuda.dlpack import CPU, CUDA, Described, read_capsule
 from symbp.runtime.cuda.driver import Driver, OutOfMemory
 from symbp.runtime.cuda.kernel import Kernel, Pointer
+from symbp.runtime.cuda.ptx_cache import cached_ptx
 
 __all__ = ["CudaDevice", "Device", "current_device", "use_device"]
 
@@ -251,7 +251,7 @@ class CudaDevice(Device):
         if loaded is None:
             self._driver.make_current()
             parameters = kernel.parameters
-            entry = self._driver.load(to_ptx(kernel, self._driver.capability), kernel.name, kernel.shared)
+            entry = self._driver.load(cached_ptx(kernel, self._driver.capability), kernel.name, kernel.shared)
             values = (ctypes.c_int64 * max(1, len(parameters)))()
             start = ctypes.addressof(values)
             addresses = (ctypes.c_void_p * max(1, len(parameters)))(*range(start, start + 8 * len(parameters), 8))

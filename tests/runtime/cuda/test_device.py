@@ -26,7 +26,7 @@ NUMBA_CUDA = importlib.util.find_spec("numba_cuda") is not None
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> CudaDevice:
     """A device on a fake driver; kernels are compiled to their names."""
-    monkeypatch.setattr(device, "to_ptx", lambda kernel, cc: f"ptx of {kernel.name} for {cc}")
+    monkeypatch.setattr(device, "cached_ptx", lambda kernel, cc: f"ptx of {kernel.name} for {cc}")
     return CudaDevice(driver=FakeDriver(kernels=KERNELS))
 
 

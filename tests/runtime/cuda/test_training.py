@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numba import cuda
 
+from symbp.check.emulator.device import EmulatedDevice
 from symbp.errors import DataError, TrainingError
 from symbp.runtime.cuda import batches, device
 from symbp.runtime.cuda.array import Device, DeviceArray
@@ -28,7 +30,6 @@ from symbp.runtime.training import TrainingLog, fit_epochs
 from tests.runtime.cuda.fake_device import FakeDevice
 from tests.runtime.cuda.fake_driver import FakeDriver
 
-cuda: Any = None  # the fake device puts its own in its place
 Doubles = pointer(np.float64)
 LAYOUT = Layout((Parameter("w", (2,)),), np.float64)
 RULE = Optimizer("plain", ("m",), (Setting("learning_rate", 0.125, above=0.0),))
@@ -83,7 +84,7 @@ def gpu() -> CudaDevice:
 
 @pytest.fixture(autouse=True)
 def no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device, "to_ptx", lambda kernel, cc: kernel.name)
+    monkeypatch.setattr(device, "cached_ptx", lambda kernel, cc: kernel.name)
 
 
 class Training:
@@ -120,7 +121,7 @@ def fit_on_host(x: Any = X, label: Any = LABEL, **options: Any) -> tuple[Trainin
     return fit_epochs(steps, params, state, len(x), **options), params, state
 
 
-@pytest.mark.parametrize("make", [FakeDevice, gpu])
+@pytest.mark.parametrize("make", [FakeDevice, gpu, EmulatedDevice])
 @pytest.mark.parametrize(
     "options",
     [
