@@ -7,16 +7,18 @@ from typing import Any
 
 from symbp.codegen.host_text import HostText, write_program
 from symbp.codegen.interface import (
+    ScratchFunction,
     batching,
     enter,
     forward_places,
     output_text,
     returned_type,
+    scratch_functions,
     scratch_lines,
     size_code,
 )
 from symbp.codegen.kernel_text import FileNames, KernelText, write_kernel
-from symbp.codegen.layout import call, joined_names, parts, signature
+from symbp.codegen.layout import call, display, joined_names, parts, signature
 from symbp.codegen.printer import RUNTIME_FUNCTIONS
 from symbp.codegen.writer import code_names, state_inputs
 from symbp.ir.names import fresh_name
@@ -29,7 +31,7 @@ TAKEN = (
     "thread_kernel", "warp_kernel", "block_kernel", "column_kernel", "WARP", "BLOCK", "COLUMN",
     *(f"{team}_{what}" for team in ("warp", "block", "column") for what in ("sum", "max")),
     "view", "unravel", "largest", "spread", "settled", "contract", "advance",
-    "device", "point", "within", "lane", "rank", "first", "stop", "value",
+    "device", "point", "lane", "rank", "first", "stop", "value",
     "workspace", "positions", "params", "grads", "numbers", "count",
     *sorted(RUNTIME_FUNCTIONS),
 )  # fmt: skip
@@ -53,6 +55,7 @@ def cuda_context(plan: Plan, dtype: str) -> dict[str, Any]:
         "programs": list(programs.values()),
         "step": face.step() if "update" in programs else None,
         "device": face.device,
+        "scratch_headers": {f.name: face.scratch_header(f) for f in scratch_functions(plan)},
         "predict": face.predict() if "predict_into" in programs else None,
         "train": face.train() if "forward" in programs else None,
         "fit": face.fit() if "update" in programs else None,
@@ -129,7 +132,7 @@ class Interface:
             "step_header": signature("train_step", self._typed(inputs, "state: DeviceOptimizerState"), "float"),
             "stage": self._enter("stage", inputs),
             "load": self._enter("load", inputs),
-            "arrays": parts(arrays),
+            "arrays": display("arrays = ", arrays, indent=4),
             "step_of_batch": call("kernels.train_step_into", [device, *arrays], indent=8),
             "batch_header": signature("step", typed, "None"),
             "data": parts(inputs),
@@ -150,6 +153,11 @@ class Interface:
         calls = {n: call(n, ["device", *self.programs[n].arguments], indent=4) for n in names}
         arguments = ["device", *self._model_arguments(), *self._kept(), "count"]
         return {"header": signature("train_step_into", arguments), "calls": calls}
+
+    def scratch_header(self, function: ScratchFunction) -> str:
+        """The header of a function that gives memory to work in."""
+        typed = [f"{self.device}: Device", *(f"{size}: int" for size in function.sizes), "**_: int"]
+        return signature(function.name, typed, "DeviceArray")
 
     def _model_arguments(self) -> list[str]:
         """What the forward and the backward pass take, in the order of each."""

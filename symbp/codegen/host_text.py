@@ -120,7 +120,7 @@ def write_program(
         sources = [size_source(s, procedure.inputs, plan) for s in sizes]
         measured = {tensor for tensor, _ in sources}
         inputs = [t.name for t in plan.inputs if code_name(t.name) in used or t.name in measured]
-    results = [code_name(n) for n in procedure.results if code_name(n) in used]
+    results = [code_name(n) for n in dict.fromkeys((*procedure.results, plan.loss)) if code_name(n) in used]
     before = [a for a in ("params",) if a in used or (a, ".size") in sources]
     memory = [a for a in ("workspace", "positions") if a in used]
     after = [a for a in ("grads", *plan.state, "numbers", "count") if a in used and a not in inputs]

@@ -19,17 +19,35 @@ from dataclasses import dataclass, replace
 from symbp.codegen.layout import call, parts, signature
 from symbp.codegen.printer import Names
 from symbp.codegen.writer import (
+    LOCALS,
     Writer,
     in_box,
     integer_names,
     local_scalars,
     mentioned,
+    reads_in,
     sizes_in,
     update_names,
+    whole_locals,
 )
 from symbp.ir.affine import ONE, ZERO, Affine, Index, Read, Size
 from symbp.ir.names import fresh_name
-from symbp.ir.nodes import Barrier, Combine, Dealt, If, Largest, Loop, Node, Once, SetIndex, Settle, Share, Spread
+from symbp.ir.nodes import (
+    Barrier,
+    Combine,
+    Dealt,
+    If,
+    Largest,
+    Loop,
+    Node,
+    Note,
+    Once,
+    SetIndex,
+    Settle,
+    Share,
+    Spread,
+    Store,
+)
 from symbp.ir.plan import Buffer, Kernel, Memory, Plan, Procedure, Team
 from symbp.ir.statement import Reduction
 from symbp.ir.walk_nodes import walk
@@ -120,14 +138,11 @@ class KernelWriter(Writer):
 
     def _column_point(self) -> list[str]:
         points, last = self.kernel.points, self.code.affine(self.count - 1)
-        alone = len(points) == 1 and points[0].lower.values == (ZERO,)
-        name = self.index(points[0].index) if alone else "within"
-        lines = [
+        return [
             f"point = {self.team.point}",
             "# Columns beyond the last take its point as well: all threads must reach the barriers.",
-            f"{name} = min(point, {last})",
+            *self.unravelled(f"min(point, {last})", points),
         ]
-        return lines if alone else lines + self.unravelled(name, points)
 
     def _needs_rank(self) -> bool:
         return any(isinstance(n, Share | Once) for n in walk(self.kernel.body))
@@ -213,7 +228,8 @@ class KernelWriter(Writer):
 
     def spread(self, node: Spread) -> str:
         sums, largest = self.code.names.name(node.sums), self.code.names.name(node.largest)
-        place = parts([self.code.affine(s) for s in node.subscripts or (ZERO,)])
+        subscripts = [self.code.affine(s) for s in node.subscripts or (ZERO,)]
+        place = parts(subscripts) if len(subscripts) > 1 else subscripts[0]
         return f"spread({sums}, {place}, {self.code.body(node.value)}, {largest}[0], {self.code.affine(node.count)})"
 
     def settle(self, node: Settle) -> str:
@@ -233,12 +249,15 @@ class FileNames:
 def write_kernel(plan: Plan, procedure: Procedure, kernel: Kernel, dtype: str, file: FileNames) -> KernelText:
     """One kernel as text: every argument and every name in it is used."""
     check_uniform(kernel)
-    stored = {*(v.tensor for v in kernel.views), *kernel.inputs, *kernel.results}
+    kernel = _with_loss(plan, kernel)
+    stored = dict.fromkeys((*(v.tensor for v in kernel.views), *kernel.inputs, *kernel.results))
     scalars = local_scalars(kernel.body, stored)
+    code = _names_of_locals(plan, kernel.body, stored, file)
     if procedure.name == "update":
-        names = update_names(kernel.body, plan, file.code, scalars)
+        names = update_names(kernel.body, plan, code, scalars)
     else:
-        names = Names(code=file.code, scalars=frozenset(scalars), integers=integer_names(plan))
+        whole = whole_locals(kernel.body, integer_names(plan))
+        names = Names(code=code, scalars=frozenset(scalars), integers=whole)
     sizes = tuple(s.name for s in _sizes(plan, kernel))
     arrays = _arrays(plan, kernel, names)
     reserved = file.taken | {names.name(n) for n in (*stored, *names.scalars)} | {*arrays, *sizes}
@@ -255,13 +274,37 @@ def write_kernel(plan: Plan, procedure: Procedure, kernel: Kernel, dtype: str, f
         summary=_summary(kernel, writer),
         views=tuple(_views(plan, kernel, writer)),
         preamble=tuple(writer.preamble()),
-        body=kernel.body,
+        body=barriers_first(kernel.body),
         printer=writer,
         arrays=tuple(arrays),
         sizes=sizes,
         turns=turns,
         count=writer.count,
     )
+
+
+def _with_loss(plan: Plan, kernel: Kernel) -> Kernel:
+    """A kernel of the backward pass may read the loss, which is the caller's like an input then."""
+    known = {*(v.tensor for v in kernel.views), *kernel.inputs, *kernel.results}
+    touched = {r.tensor for r in reads_in(kernel.body)}
+    return (
+        kernel
+        if plan.loss in known or plan.loss not in touched
+        else replace(kernel, inputs=(*kernel.inputs, plan.loss))
+    )
+
+
+def _names_of_locals(plan: Plan, nodes: Iterable[Node], stored: Iterable[str], file: FileNames) -> dict[str, str]:
+    """The names of the file, and others for variables of this kernel alone that are called like something in it."""
+    code = dict(file.code)
+    used = {*file.taken, *(code.get(n, n) for n in stored), *(code[local.tensor] for local in LOCALS)}
+    for node in walk(nodes):
+        if isinstance(node, Store) and not node.target.subscripts:
+            name = node.target.tensor
+            if name not in plan.tensors and name not in code:
+                code[name] = fresh_name(name, used)
+                used.add(code[name])
+    return code
 
 
 def box_count(axes: Iterable[Dealt]) -> Affine:
@@ -401,6 +444,22 @@ def _views(plan: Plan, kernel: Kernel, writer: KernelWriter) -> list[str]:
 
 
 # ------------------------------------------------------------------------------------------------------------ barriers
+
+
+def barriers_first(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
+    """The nodes with each barrier above the equations of what waits for it, not between them and their code."""
+    result: list[Node] = []
+    for node in nodes:
+        if isinstance(node, Barrier):
+            at = len(result)
+            while at and isinstance(result[at - 1], Note):
+                at -= 1
+            result.insert(at, node)
+        elif isinstance(node, Loop | If | Share | Once):
+            result.append(replace(node, body=barriers_first(node.body)))
+        else:
+            result.append(node)
+    return tuple(result)
 
 
 def check_uniform(kernel: Kernel) -> None:

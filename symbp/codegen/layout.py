@@ -30,6 +30,15 @@ def parts(values: Sequence[str]) -> str:
     return f"({', '.join(values)}{',' if len(values) == 1 else ''})"
 
 
+def display(lead: str, values: Sequence[str], *, indent: int = 0) -> str:
+    """``lead (a, b)``, or one value a line."""
+    one_line = f"{lead}{parts(values)}"
+    if indent + len(one_line) <= WIDTH:
+        return one_line
+    lines = "".join(f"    {v},\n" for v in values)
+    return f"{lead}(\n{lines})"
+
+
 def joined_names(values: Sequence[str]) -> str:
     """``a, b and c``."""
     if len(values) < 2:

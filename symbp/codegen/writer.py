@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import sympy as sp
 
 from symbp.codegen.printer import CodePrinter, Names
-from symbp.ir.affine import Affine, Index, Size
+from symbp.ir.affine import Affine, Index, Read, Size
 from symbp.ir.body import Body
 from symbp.ir.names import fresh_name
 from symbp.ir.nodes import (
@@ -180,6 +180,17 @@ def integer_names(plan: Plan) -> frozenset[str]:
     return frozenset(t.name for t in plan.tensors.values() if t.dtype is DType.INT) | {PLACE.tensor}
 
 
+def whole_locals(nodes: Iterable[Node], integers: Iterable[str]) -> frozenset[str]:
+    """What holds whole numbers, with the scalar variables that do: the place of a maximum, a copy of such a number."""
+    whole = {*integers}
+    for node in walk(nodes):
+        if isinstance(node, Track) and node.position is not None:
+            whole.add(node.position.tensor)
+        elif isinstance(node, Store) and node.value.is_read and node.value.reads[0].tensor in whole:
+            whole.add(node.target.tensor)
+    return frozenset(whole)
+
+
 def wide_names(nodes: Iterable[Node], plan: Plan) -> frozenset[str]:
     """The scalars of an update, which are kept in double precision: settings, and what is computed from them alone."""
     wide = {t.name for t in plan.hyper}
@@ -207,6 +218,22 @@ def mentioned(nodes: Iterable[Node]) -> Iterator[Affine]:
     """Every piece of index arithmetic in the nodes."""
     for node in walk(nodes):
         yield from _in_node(node)
+
+
+def reads_in(nodes: Iterable[Node]) -> Iterator[Read]:
+    """Every element that the nodes read by name in values, subscripts and conditions."""
+    for node in walk(nodes):
+        for body in _bodies(node):
+            yield from body.all_reads
+        for value in _in_node(node):
+            yield from value.reads()
+
+
+def _bodies(node: Node) -> Iterator[Body]:
+    if isinstance(node, Store | Track | Largest | Spread):
+        yield node.value
+    elif isinstance(node, If):
+        yield from (g.condition for g in node.guards if isinstance(g, Holds))
 
 
 def sizes_in(values: Iterable[Affine], order: Iterable[Size]) -> tuple[Size, ...]:
