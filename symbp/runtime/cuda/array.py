@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from symbp.errors import DataError, DeviceError, ShapeError
-from symbp.runtime.cuda.dlpack import CPU, CUDA, export_capsule
+from symbp.runtime.cuda.dlpack import CPU, CUDA, CUDA_HOST, export_capsule
 
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
@@ -297,7 +297,10 @@ def lies_on_a_device(value: Any) -> bool:
         return True
     kind = type(value)  # asked of the type: the property itself may raise (a tensor that needs its gradient)
     if hasattr(kind, "__dlpack_device__"):
-        return int(value.__dlpack_device__()[0]) != CPU
+        try:
+            return int(value.__dlpack_device__()[0]) not in (CPU, CUDA_HOST)
+        except Exception:  # a kind of device that DLPack has no number for: NumPy may tell more
+            return False
     return hasattr(kind, "__cuda_array_interface__")
 
 

@@ -8,14 +8,14 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from symbp.errors import DataError, DeviceError
 from symbp.runtime.cuda.array import Array, Blocks, Device, DeviceArray, capture_key
-from symbp.runtime.cuda.dlpack import CPU, CUDA, Described, read_capsule
+from symbp.runtime.cuda.dlpack import CPU, CUDA, CUDA_MANAGED, Described, read_capsule
 from symbp.runtime.cuda.driver import Driver, OutOfMemory
 from symbp.runtime.cuda.kernel import Kernel, Pointer
 from symbp.runtime.cuda.ptx_cache import cached_ptx
@@ -130,7 +130,7 @@ class CudaDevice(Device):
             return DeviceMemory(self, self._store[capacity].pop(), nbytes, capacity)
         with self._lock:
             self._driver.make_current()
-            for give_up in (self.release, self._forget_graphs, None):
+            for give_up in (self._empty_store, self.release, None):
                 try:
                     return DeviceMemory(self, self._driver.allocate(capacity), nbytes, capacity)
                 except OutOfMemory:
@@ -145,17 +145,20 @@ class CudaDevice(Device):
         )
 
     def release(self) -> None:
-        """Give memory that is kept for later use back to the driver, so that other libraries can have it."""
-        with self._lock:
-            self._driver.make_current()
-            for pointers in list(self._store.values()):
-                while pointers:
-                    self._driver.free(pointers.pop())
+        """Give memory that is kept for later use back to the driver, so that other libraries can have it.
 
-    def _forget_graphs(self) -> None:
-        if self._captured is None:
-            self._graphs.clear()
-            self.release()
+        Graphs go with it, as they keep what they use alive; they are captured again when they are needed.
+        """
+        with self._lock:
+            if self._captured is None:
+                self._graphs.clear()
+            self._driver.make_current()
+            self._empty_store()
+
+    def _empty_store(self) -> None:
+        for pointers in list(self._store.values()):
+            while pointers:
+                self._driver.free(pointers.pop())
 
     def write(self, target: DeviceArray, source: Array) -> None:
         if not target.size:
@@ -340,9 +343,10 @@ class CudaDevice(Device):
     def _described(self, foreign: Any) -> Described | None:
         """What an array says of itself. DLPack first: its protocol says which GPU it is, and who waits for whom."""
         if hasattr(type(foreign), "__dlpack__"):
-            if int(foreign.__dlpack_device__()[0]) != CUDA:
+            if int(foreign.__dlpack_device__()[0]) not in (CUDA, CUDA_MANAGED):
                 return Described(0, (CPU, 0), np.dtype(np.uint8), (0,), None, foreign)
-            return read_capsule(foreign.__dlpack__(stream=self._driver.stream), foreign)
+            found = read_capsule(foreign.__dlpack__(stream=self._driver.stream), foreign)
+            return replace(found, device=(CUDA, found.device[1]))
         if not hasattr(type(foreign), "__cuda_array_interface__"):
             return None
         interface = foreign.__cuda_array_interface__

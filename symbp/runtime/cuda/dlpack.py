@@ -18,6 +18,8 @@ from symbp.errors import DataError
 # Kinds of devices, as DLPack numbers them.
 CPU = 1
 CUDA = 2
+CUDA_HOST = 3  # page-locked memory of the host
+CUDA_MANAGED = 13  # memory that moves between the host and the GPUs by itself
 
 _CODES = {"i": 0, "u": 1, "f": 2, "c": 5, "b": 6}
 _KINDS = {code: kind for kind, code in _CODES.items()}

@@ -13,7 +13,7 @@ import pytest
 
 from symbp.errors import DataError, DeviceError
 from symbp.runtime.cuda import batches, device, driver
-from symbp.runtime.cuda.array import DeviceArray
+from symbp.runtime.cuda.array import DeviceArray, lies_on_a_device
 from symbp.runtime.cuda.device import CudaDevice, current_device, use_device
 from symbp.runtime.cuda.kernel import Integers, Kernel, Size, raw_kernel
 from tests.runtime.cuda.fake_device import FakeDevice
@@ -112,6 +112,18 @@ def test_what_is_kept_goes_back_before_memory_runs_out(gpu: CudaDevice) -> None:
     array = gpu.empty((4096,), np.uint8)
     assert array.size == 4096
     assert fake(gpu).log.count("free") == 2
+
+
+def test_memory_and_graphs_can_be_released(gpu: CudaDevice) -> None:
+    array = gpu.zeros((1,), np.int64)
+    for _ in range(2):
+        gpu.captured(["clear"], lambda: gpu.clear(array))
+    gpu.empty((1000,), np.float64)
+    gpu.release()
+    assert len(fake(gpu).pieces) == 1
+    fake(gpu).log.clear()
+    gpu.captured(["clear"], lambda: gpu.clear(array))
+    assert fake(gpu).log == ["clear"]
 
 
 def test_out_of_memory_names_what_was_asked_for_and_what_there_is(gpu: CudaDevice) -> None:
@@ -364,6 +376,38 @@ def test_an_array_that_we_lent_comes_back_by_dlpack(gpu: CudaDevice) -> None:
     assert (found.shape, found.dtype, found.pointer) == ((3, 4), np.float64, array.pointer)
     np.testing.assert_array_equal(found.to_host(), array.to_host())
     assert streams == [77]
+
+
+def test_managed_memory_is_borrowed(gpu: CudaDevice) -> None:
+    array = gpu.upload(np.arange(3.0))
+    gpu.dlpack_device = (13, 0)
+    capsule = array.__dlpack__()
+    gpu.dlpack_device = (2, 0)
+
+    class Managed:
+        def __dlpack__(self, **_: Any) -> Any:
+            return capsule
+
+        def __dlpack_device__(self) -> tuple[int, int]:
+            return 13, 0
+
+    assert lies_on_a_device(Managed())
+    assert gpu.wrap(Managed()).pointer == array.pointer
+
+
+def test_where_values_lie(gpu: CudaDevice) -> None:
+    class Says:
+        def __init__(self, kind: Any) -> None:
+            self.kind = kind
+
+        def __dlpack_device__(self) -> tuple[int, int]:
+            return int(self.kind), 0
+
+    assert lies_on_a_device(gpu.empty((3,), np.float32))
+    assert lies_on_a_device(Lent(gpu.empty((3,), np.float32)))
+    assert lies_on_a_device(Says(2))
+    for value in (np.ones(3), np.float32(1), [1.0], 1, None, Says(1), Says(3), Says("meta")):
+        assert not lies_on_a_device(value)
 
 
 def test_a_borrowed_array_keeps_its_owner_alive(gpu: CudaDevice) -> None:
