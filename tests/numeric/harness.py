@@ -24,6 +24,7 @@ import torch
 import symbp.runtime.jit as jit
 from symbp import Model
 from symbp.check import Interpreter, random_feed
+from symbp.check.emulator import emulated
 from symbp.check.gradients import longest_reduction
 from symbp.derive import differentiate
 from symbp.ir import Derivation, Program
@@ -136,9 +137,20 @@ def check_equations(case: Case) -> None:
 
 def check_module(case: Case, dtype: str) -> None:
     """The generated module's loss, gradients and outputs against torch in float64."""
-    net = generated(case, dtype)
+    check_against_torch(case, generated(case, dtype), dtype, case.sizes if dtype == "float64" else case.sizes[:1])
+
+
+def check_kernels(case: Case, dtype: str) -> None:
+    """The same of the generated CUDA module, on the emulated device, where every access is checked too."""
+    net = compiled(model_of(case), case.name, dtype, target="cuda")
+    with emulated(net, seed=len(case.name)):
+        check_against_torch(case, net, dtype, case.sizes[:2] if dtype == "float64" else case.sizes[:1])
+
+
+def check_against_torch(case: Case, net: ModuleType, dtype: str, several_sizes: tuple[Mapping[str, int], ...]) -> None:
+    """A module's loss, gradients and outputs at some sizes."""
     program = derivation_of(case).primal
-    for sizes in case.sizes if dtype == "float64" else case.sizes[:1]:
+    for sizes in several_sizes:
         feed = case.arrays(program, sizes)
         loss, gradients = torch_answer(case, feed, tuple(net.PARAMETERS.names))
         loss_limit, limits = tolerances(case, dtype, sizes, feed, loss, gradients)
@@ -211,9 +223,10 @@ def generated(case: Case, dtype: str) -> ModuleType:
     return compiled(model_of(case), case.name, dtype)
 
 
-def compiled(model: Model, name: str, dtype: str) -> ModuleType:
+def compiled(model: Model, name: str, dtype: str, target: str = "cpu") -> ModuleType:
     """The module of a model, imported."""
-    return imported(emit_model(model, dtype=dtype, standalone=False), f"{dtype}/{name}", model.name)
+    files = emit_model(model, target=target, dtype=dtype, standalone=False)
+    return imported(files, f"{target}/{dtype}/{name}", model.name)
 
 
 def imported(files: dict[str, str], where: str, name: str) -> ModuleType:

@@ -113,7 +113,7 @@ class EmulatedDevice:
         if not written.all():
             element = int(np.flatnonzero(~written)[0]) * array.size // len(written)
             raise EmulatorError(f"element {element} of {memory.label} is read by the host but has never been written")
-        return memory.typed(array.dtype)[places]
+        return np.asarray(memory.typed(array.dtype)[places])
 
     def copy(self, source: Any, target: Any) -> None:
         """Device to device; whatever has not been written stays so."""
