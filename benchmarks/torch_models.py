@@ -48,14 +48,14 @@ def lstm_char(t: Tensors) -> torch.Tensor:
     words, units = t["Wo"].shape[1], t["Wo"].shape[0]
     x = functional.one_hot(t["tok"], words).to(t["Wi"].dtype)
     weights = [t["Wi"].T, t["Wh"].T, t["bi"], t["bh"]]
-    zero = torch.zeros(1, len(x), units, dtype=x.dtype)
+    zero = x.new_zeros(1, len(x), units)
     h, _, _ = torch.lstm(x, (zero, zero), weights, True, 1, 0.0, True, False, True)
     return functional.cross_entropy((h @ t["Wo"] + t["bo"]).flatten(0, 1), t["y"].flatten())
 
 
 def gru_cls(t: Tensors) -> torch.Tensor:
     weights = [t["Wi"].T, t["Wh"].T, t["bi"], t["bh"]]
-    zero = torch.zeros(1, len(t["x"]), t["Wo"].shape[0], dtype=t["x"].dtype)
+    zero = t["x"].new_zeros(1, len(t["x"]), t["Wo"].shape[0])
     h, _ = torch.gru(t["x"], zero, weights, True, 1, 0.0, True, False, True)
     return functional.cross_entropy(torch.addmm(t["bo"], h[:, -1], t["Wo"]), t["y"])
 
