@@ -218,7 +218,6 @@ def _launch(
     device: Device, plan: ContractionPlan, left: DeviceArray, right: DeviceArray, out: DeviceArray, accumulate: bool
 ) -> None:
     batch, rows, columns, summed = plan.batch, plan.rows, plan.columns, plan.summed
-    kernel = tile_kernel(plan.dtype, plan.tile, plan.left, plan.right)
     sizes = (
         *(batch.outer.count, batch.inner.count, plan.parts, plan.part_length),
         *(rows.count, rows.inner.count, columns.count, columns.inner.count, summed.count, summed.inner.count),
@@ -232,7 +231,8 @@ def _launch(
     of_batch = (batch.outer.out, batch.inner.out)
     of_entry = (rows.outer.out, rows.inner.out, columns.outer.out, columns.inner.out)
     if plan.parts == 1:
-        target = (*of_batch, 0, *of_entry, int(plan.wide), int(accumulate))
+        kernel = tile_kernel(plan.dtype, plan.tile, plan.left, plan.right, plan.wide)
+        target = (*of_batch, 0, *of_entry, int(accumulate))
         device.launch_blocks(kernel, plan.blocks, left, right, out, *sizes, *inputs, *target)
         return
     # The parts lie one behind the other, each in C order.
@@ -241,10 +241,11 @@ def _launch(
     size = 1 << (plan.parts * count - 1).bit_length()
     # One array for each size: it stays where it is for as long as a captured graph may use it.
     scratch = device.scratch(f"contraction {size}", size, out.dtype)
+    kernel = tile_kernel(plan.dtype, plan.tile, plan.left, plan.right, wide=columns.inner.count % 4 == 0)
     target = (
         *(batch.inner.count * n_results, n_results, count),
         *(rows.inner.count * n_columns, n_columns, columns.inner.count, 1),
-        *(int(n_columns % 4 == 0 and columns.inner.count % 4 == 0), 0),
+        0,
     )
     device.launch_blocks(kernel, plan.blocks, left, right, scratch, *sizes, *inputs, *target)
     device.launch(

@@ -68,8 +68,11 @@ class Access:
 
 
 @cache
-def tile_kernel(dtype: str, tile: Tile, left_access: Access, right_access: Access) -> Kernel:
-    """The kernel that computes one tile a block for this dtype ("float32", "float64") and these memory layouts."""
+def tile_kernel(dtype: str, tile: Tile, left_access: Access, right_access: Access, wide: bool) -> Kernel:
+    """The kernel that computes one tile a block for this dtype ("float32", "float64") and these memory layouts.
+
+    `wide`: the result's rows are written in words of four.
+    """
     real = np.dtype(dtype).type
     Reals = pointer(real)
     EDGE, DEPTH, SQUARES = tile.edge, tile.depth, tile.squares
@@ -123,7 +126,6 @@ def tile_kernel(dtype: str, tile: Tile, left_access: Access, right_access: Acces
         out_inner_row: Size,
         out_outer_column: Size,
         out_inner_column: Size,
-        wide: Size,
         accumulate: Size,
     ):
         """One block for each tile of each part of each (first, second)."""
@@ -178,10 +180,12 @@ def tile_kernel(dtype: str, tile: Tile, left_access: Access, right_access: Acces
 
         # Step 0 goes to shared memory at once; from then on step s + 1 is fetched while step s is multiplied.
         fetch_left(
-            left_held, left, left_bases, left_depth, stop, n_inner_summed, left_outer_summed, left_inner_summed,
+            left_held, left, left_bases, left_depth,
+            stop, n_inner_summed, left_outer_summed, left_inner_summed,
         )  # fmt: skip
         fetch_right(
-            right_held, right, right_bases, right_depth, stop, n_inner_summed, right_outer_summed, right_inner_summed,
+            right_held, right, right_bases, right_depth,
+            stop, n_inner_summed, right_outer_summed, right_inner_summed,
         )  # fmt: skip
         stash_left(left_held, left_tile, left_stash)
         stash_right(right_held, right_tile, right_stash)
@@ -190,10 +194,12 @@ def tile_kernel(dtype: str, tile: Tile, left_access: Access, right_access: Acces
             left_depth += DEPTH
             right_depth += DEPTH
             fetch_left(
-                left_held, left, left_bases, left_depth, stop, n_inner_summed, left_outer_summed, left_inner_summed,
+                left_held, left, left_bases, left_depth,
+                stop, n_inner_summed, left_outer_summed, left_inner_summed,
             )  # fmt: skip
             fetch_right(
-                right_held, right, right_bases, right_depth, stop, n_inner_summed, right_outer_summed, right_inner_summed,
+                right_held, right, right_bases, right_depth,
+                stop, n_inner_summed, right_outer_summed, right_inner_summed,
             )  # fmt: skip
             stage = (step & 1) * STAGE
             for group in range(DEPTH // UNROLLED):
@@ -226,7 +232,7 @@ def tile_kernel(dtype: str, tile: Tile, left_access: Access, right_access: Acces
                 row_base = row_place(entry, n_inner_rows, out_outer_row, out_inner_row)
                 for square in range(SQUARES):
                     j = 4 * square
-                    if wide != 0:
+                    if wide:
                         if square * APART < columns_left:
                             at = row_base + out_places[j]
                             a, b, c, d = total[i, j], total[i, j + 1], total[i, j + 2], total[i, j + 3]
