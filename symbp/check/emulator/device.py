@@ -14,6 +14,7 @@ from symbp.check.emulator.errors import EmulatorError
 from symbp.check.emulator.launch import make_launch
 from symbp.check.emulator.memory import Memory
 from symbp.check.emulator.statements import Library
+from symbp.errors import TargetError
 
 # Generated packages carry a runtime of their own, whose arrays are not those of the installed one, so the runtime is
 # a parameter here and named, not imported.
@@ -42,6 +43,11 @@ class EmulatedDevice:
 
     def __new__(cls, seed: int = 0, *, runtime: str = RUNTIME) -> EmulatedDevice:
         """`runtime` is the package whose arrays and kernels it serves: ``mlp._runtime.cuda`` of a generated one."""
+        if np.lib.NumpyVersion(np.__version__) < "2.0.0":
+            raise TargetError(
+                f"the emulator needs NumPy 2, whose types do not depend on values; found {np.__version__}",
+                remedy="pip install 'numpy>=2'",
+            )
         arrays = import_module(f"{runtime}.array")
         kind = type(cls.__name__, (cls, arrays.Device), {"_arrays": arrays})
         device: EmulatedDevice = object.__new__(kind)

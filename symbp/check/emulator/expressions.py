@@ -67,9 +67,14 @@ class ExpressionTranslator:
 
         def read(frame: Frame) -> Value:
             try:
-                return frame.variables[name]
+                value = frame.variables[name]
             except KeyError:
                 raise frame.error(f"'{name}' is read before it is set") from None
+            if frame.partly and name in frame.partly:
+                lane = first_lane(frame, ~frame.partly[name])
+                if lane is not None:
+                    raise frame.error(f"'{name}' is read before it is set", lane=lane)
+            return value
 
         return read
 

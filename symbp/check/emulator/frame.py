@@ -66,7 +66,8 @@ class Frame:
     """One call of one function.
 
     `mask` are the threads that run the present statement, `alive` how many of those that entered have not returned.
-    `returned` records where and which threads did.
+    `returned` records where and which threads did. `partly` are the lanes that have set a variable, where others that
+    are still alive have not: on a GPU those would read whatever the register held.
     """
 
     __slots__ = (
@@ -78,6 +79,7 @@ class Frame:
         "line",
         "loops",
         "mask",
+        "partly",
         "result",
         "returned",
         "run",
@@ -94,6 +96,7 @@ class Frame:
         self.caller = caller
         self.line = 0
         self.variables: dict[str, Value] = {}
+        self.partly: dict[str, Any] = {}
         self.loops: list[Loop] = []
         self.result: Value = MISSING
         self.returned: list[tuple[int, Mask]] = []

@@ -16,6 +16,7 @@ class LocalArray:
     """An array that every thread has for itself. Element by element a vector of lanes."""
 
     def __init__(self, frame: Frame, shape: tuple[int, ...], dtype: np.dtype[Any], name: str) -> None:
+        self._extents = shape
         self.shape: Subscripts = tuple(np.int64(extent) for extent in shape)
         self.dtype = dtype
         self.name = name
@@ -26,13 +27,16 @@ class LocalArray:
     def _place(self, frame: Frame, subscripts: Subscripts, site: Site) -> Value:
         if len(subscripts) != len(self.shape):
             raise frame.error(f"'{self.name}' has {len(self.shape)} axes but is given {len(subscripts)}: {site.text}")
-        if not any(is_vector(subscript) for subscript in subscripts) and all(
-            0 <= subscript < extent for subscript, extent in zip(subscripts, self.shape, strict=True)
-        ):
-            return sum(int(subscript) * stride for subscript, stride in zip(subscripts, self._strides, strict=True))
+        place = 0
+        for subscript, extent, stride in zip(subscripts, self._extents, self._strides, strict=True):
+            if is_vector(subscript) or not 0 <= subscript < extent:
+                break
+            place += int(subscript) * stride
+        else:
+            return place
         check_subscripts(frame, self.name, self.shape, subscripts, site)
-        place = sum(subscript * stride for subscript, stride in zip(subscripts, self._strides, strict=True))
-        return np.where(frame.mask.lanes, place, 0)
+        places = sum(subscript * stride for subscript, stride in zip(subscripts, self._strides, strict=True))
+        return np.where(frame.mask.lanes, places, 0)
 
     def load(self, frame: Frame, subscripts: Subscripts, site: Site) -> Value:
         """``array[subscripts]``."""

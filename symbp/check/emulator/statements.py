@@ -347,11 +347,18 @@ def assign_name(name: str) -> Assign:
     """Give a variable a value in the active threads; the others keep theirs."""
 
     def assign(frame: Frame, value: Value) -> None:
-        if frame.mask.count != frame.alive:
+        mask = frame.mask
+        if mask.count == frame.alive:
+            frame.partly.pop(name, None)
+        else:
             old = frame.variables.get(name, MISSING)
-            if old is not MISSING:
+            if old is MISSING:
+                frame.partly[name] = mask.lanes
+            else:
+                if name in frame.partly:
+                    frame.partly[name] = frame.partly[name] | mask.lanes
                 try:
-                    value = blend(frame.mask.lanes, value, old)
+                    value = blend(mask.lanes, value, old)
                 except TypeError:
                     raise frame.error(
                         f"'{name}' cannot be {describe(value)} in some threads and {describe(old)} in others"

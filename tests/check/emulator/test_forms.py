@@ -153,6 +153,26 @@ def set_in_one_branch(out: Doubles, n: Size):
     view(out, 0, (1,))[0] = y
 
 
+@thread_kernel
+def set_by_some_threads(out: Doubles, n: Size):
+    i = cuda.grid(1)
+    for k in range(i, 5):
+        y = k
+    if i < 5 + n:
+        view(out, 0, (5,))[i] = y
+
+
+def test_a_variable_that_some_threads_have_set() -> None:
+    device = EmulatedDevice()
+    out = device.empty((5,), np.float64)
+    device.launch(set_by_some_threads, 5, out, 0)
+    assert out.to_host().tolist() == [4] * 5
+    with pytest.raises(
+        EmulatorError, match=r"'y' is read before it is set, by thread 5 \(lane 5 of warp 0\) of block 0"
+    ):
+        device.launch(set_by_some_threads, 6, out, 1)
+
+
 @pytest.mark.parametrize(
     ("kernel", "error", "said"),
     [
