@@ -262,10 +262,21 @@ class DeviceArray:
             "stream": None,
         }
 
-    def __dlpack__(self, *, stream: Any = None, **_: Any) -> Any:
+    def __dlpack__(
+        self,
+        *,
+        stream: Any = None,
+        max_version: Any = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any:
         """A capsule of the DLPack protocol. All work on the values is done first, whatever ``stream`` is."""
+        place = self.device.dlpack_device
+        if dl_device is not None and tuple(dl_device) != place:
+            raise BufferError(f"the array lies on {self.device.name}; copy it with to_host()")
+        lent = self.copy() if copy else self
         self.device.synchronise()
-        return export_capsule(self, self.pointer, self.device.dlpack_device, self.dtype, self.shape, self.strides)
+        return export_capsule(lent, lent.pointer, place, lent.dtype, lent.shape, lent.strides)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return self.device.dlpack_device
@@ -404,8 +415,8 @@ class Device(ABC):
         return np.lib.stride_tricks.as_strided(whole, array.shape, byte_strides).copy()
 
     def launch(self, kernel: Launchable, points: int, *arguments: Any) -> None:
-        """Run a kernel with a team of threads for each of so many points; nothing for none."""
-        if points:
+        """Run a kernel with a team of threads for each of so many points; nothing for none (a range may be empty)."""
+        if points > 0:
             self.launch_blocks(kernel, kernel.blocks(points), *arguments)
 
     def scratch(self, key: str, count: int, dtype: npt.DTypeLike) -> DeviceArray:

@@ -22,7 +22,7 @@ try:
 except ImportError:
     calls = None
 
-DRIVER = "install the NVIDIA driver, or use the package made for the CPU: symbp compile --target cpu"
+DRIVER = "install one, or use a package made for the CPU: symbp compile --target cpu"
 
 
 class OutOfMemory(DeviceError):
@@ -38,9 +38,12 @@ class Driver:
         try:
             self._ask(calls.cuInit, 0)
             count = self._ask(calls.cuDeviceGetCount)
-        except (RuntimeError, ImportError, OSError) as error:
-            # cuda-bindings loads libcuda at its first call, and raises what it likes where there is none.
-            raise DeviceError(f"no CUDA driver was found: {_first_line(error)}", remedy=DRIVER) from None
+        except DeviceError:
+            raise
+        except Exception as error:  # cuda-bindings loads libcuda at its first call, and raises what it likes
+            missing = type(error).__name__ == "DynamicLibNotFoundError"
+            text = "no NVIDIA driver was found on this machine"
+            raise DeviceError(text if missing else f"{text}: {_first_line(error)}", remedy=DRIVER) from None
         if ordinal >= count:
             found = f"the driver sees {count} of them" if count else "the driver sees none"
             raise DeviceError(f"no GPU number {ordinal} was found: {found}", remedy="look at CUDA_VISIBLE_DEVICES")

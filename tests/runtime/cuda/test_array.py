@@ -202,6 +202,16 @@ def test_dlpack_lends_memory_without_a_copy() -> None:
     assert "synchronise" in array.device.calls  # type: ignore[attr-defined]
 
 
+def test_dlpack_copies_where_it_is_asked_to() -> None:
+    array = FakeDevice().upload(numbered(3, 4))
+    found = dlpack.read_capsule(array.__dlpack__(copy=True), None)
+    assert found.pointer != array.pointer
+    assert dlpack.read_capsule(array.__dlpack__(copy=False), None).pointer == array.pointer
+    assert dlpack.read_capsule(array.__dlpack__(dl_device=(dlpack.CPU, 0)), None).pointer == array.pointer
+    with pytest.raises(BufferError, match="the array lies on a fake device"):
+        array.__dlpack__(dl_device=(dlpack.CUDA, 0))
+
+
 def test_dlpack_keeps_memory_alive_while_it_is_lent_and_no_longer() -> None:
     lent = len(dlpack._lent)
     array = FakeDevice().upload(numbered(1000))

@@ -46,9 +46,9 @@ def test_without_a_gpu_the_error_says_so_in_a_line() -> None:
     text = str(caught.value)
     assert "\n" not in text
     if NUMBA_CUDA:
-        assert text.startswith("no CUDA driver was found: ")
-        assert text.endswith(
-            "; install the NVIDIA driver, or use the package made for the CPU: symbp compile --target cpu"
+        assert text == (
+            "no NVIDIA driver was found on this machine; "
+            "install one, or use a package made for the CPU: symbp compile --target cpu"
         )
     else:
         assert text == (
@@ -557,6 +557,16 @@ def test_a_gpu_that_is_not_there(core: Any) -> None:
     core.calls.answers["cuDeviceGetCount"] = (0,)
     with pytest.raises(DeviceError, match="no GPU number 0 was found: the driver sees none"):
         driver.Driver()
+
+    def no_library(flags: int) -> Any:
+        raise RuntimeError("Failed to dlopen libcuda.so.1\nand more")
+
+    core.calls.cuInit = no_library
+    with pytest.raises(
+        DeviceError, match=r"no NVIDIA driver was found on this machine: Failed to dlopen libcuda\.so\.1;"
+    ):
+        driver.Driver()
+    del core.calls.cuInit
     core.calls.answers["cuInit"] = result("CUDA_ERROR_NO_DEVICE")
     with pytest.raises(DeviceError, match="no GPU was found"):
         driver.Driver()
