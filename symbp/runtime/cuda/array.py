@@ -60,7 +60,16 @@ class DeviceArray:
     Raises IndexError for an index out of range, ShapeError for a window that does not fit.
     """
 
-    __slots__ = ("__weakref__", "dtype", "memory", "offset", "shape", "strides")
+    __slots__ = (
+        "__weakref__", "contiguous", "dtype", "memory", "offset", "pointer", "shape", "size", "strides",
+    )  # fmt: skip
+
+    #: The address of the first element.
+    pointer: int
+    #: Number of elements.
+    size: int
+    #: Whether the elements lie one behind the other in C order.
+    contiguous: bool
 
     def __init__(
         self, memory: Memory, offset: int, shape: Sequence[int], strides: Sequence[int] | None, dtype: npt.DTypeLike
@@ -71,21 +80,15 @@ class DeviceArray:
         self.shape: Shape = tuple(shape)
         self.strides: Shape = c_strides(self.shape) if strides is None else tuple(strides)
         self.dtype: np.dtype[Any] = np.dtype(dtype)
+        # These are asked for at every launch.
+        self.pointer = memory.pointer + offset * self.dtype.itemsize
+        self.size = math.prod(self.shape)
+        self.contiguous = strides is None or _is_contiguous(self.shape, self.strides)
 
     @property
     def device(self) -> Device:
         """Where the memory lies."""
         return self.memory.device
-
-    @property
-    def pointer(self) -> int:
-        """The address of the first element."""
-        return self.memory.pointer + self.offset * self.dtype.itemsize
-
-    @property
-    def size(self) -> int:
-        """Number of elements."""
-        return math.prod(self.shape)
 
     @property
     def ndim(self) -> int:
@@ -96,18 +99,6 @@ class DeviceArray:
     def nbytes(self) -> int:
         """Bytes of the elements, without what may lie between them."""
         return self.size * self.dtype.itemsize
-
-    @property
-    def contiguous(self) -> bool:
-        """Whether the elements lie one behind the other in C order."""
-        expected = 1
-        for extent, stride in zip(reversed(self.shape), reversed(self.strides), strict=True):
-            if extent == 0:
-                return True
-            if extent != 1 and stride != expected:
-                return False
-            expected *= extent
-        return True
 
     def view(self, start: int, shape: Sequence[int]) -> DeviceArray:
         """``self[start : start + size]`` of the elements in C order, in another shape; for contiguous arrays."""
@@ -292,6 +283,17 @@ class DeviceArray:
             )
 
 
+def _is_contiguous(shape: Shape, strides: Shape) -> bool:
+    expected = 1
+    for extent, stride in zip(reversed(shape), reversed(strides), strict=True):
+        if extent == 0:
+            return True
+        if extent != 1 and stride != expected:
+            return False
+        expected *= extent
+    return True
+
+
 def c_strides(shape: Sequence[int]) -> Shape:
     """The strides, in elements, of a contiguous array: ``(20, 5, 1)`` for ``(3, 4, 5)``."""
     strides = [1]
@@ -318,7 +320,7 @@ def lies_on_a_device(value: Any) -> bool:
 def capture_key(key: Sequence[object]) -> tuple[object, ...]:
     """What tells programs apart: an array counts by where it lies and how, anything else by its value."""
     return tuple(
-        (part.pointer, part.shape, part.strides, part.dtype.str) if isinstance(part, DeviceArray) else part
+        (part.pointer, part.shape, part.strides, part.dtype.num) if isinstance(part, DeviceArray) else part
         for part in key
     )
 
@@ -419,16 +421,22 @@ class Device(ABC):
         if points > 0:
             self.launch_blocks(kernel, kernel.blocks(points), *arguments)
 
-    def scratch(self, key: str, count: int, dtype: npt.DTypeLike) -> DeviceArray:
-        """Memory of ``count`` elements for intermediates, kept under ``key`` from call to call, one per thread."""
-        wanted = np.dtype(dtype)
-        held = self._scratch.arrays.get((key, wanted.str))
+    def scratch(self, key: str, shape: int | Shape, dtype: npt.DTypeLike) -> DeviceArray:
+        """Memory for intermediates, kept under ``key`` from call to call, one per thread. ``7`` is ``(7,)``."""
+        wanted = (shape,) if isinstance(shape, int) else shape
+        lent = self._scratch.lent.get((key, dtype))
+        if lent is not None and lent.shape == wanted:
+            return lent
+        count = math.prod(wanted)
+        held = self._scratch.held.get((key, dtype))
         if held is None or held.size < count:
             # What was there goes first, or for a moment both would be needed.
-            held = None
-            self._scratch.arrays.pop((key, wanted.str), None)
-            held = self._scratch.arrays[(key, wanted.str)] = self.empty((count,), wanted)
-        return held.view(0, (count,))
+            lent = held = None
+            self._scratch.lent.pop((key, dtype), None)
+            self._scratch.held.pop((key, dtype), None)
+            held = self._scratch.held[(key, dtype)] = self.empty((count,), dtype)
+        lent = self._scratch.lent[(key, dtype)] = DeviceArray(held.memory, held.offset, wanted, None, held.dtype)
+        return lent
 
     def wrap(self, foreign: Any) -> DeviceArray:
         """An array on this device as ours, without a copy: ours, CuPy's, PyTorch's, JAX's, Numba's.
@@ -445,8 +453,11 @@ class Device(ABC):
 
 
 class _Scratch(threading.local):
+    """Memory by key and dtype, as it is held and as it was lent last."""
+
     def __init__(self) -> None:
-        self.arrays: dict[tuple[str, str], DeviceArray] = {}
+        self.held: dict[tuple[str, Any], DeviceArray] = {}
+        self.lent: dict[tuple[str, Any], DeviceArray] = {}
 
 
 def _check_same(target: DeviceArray, shape: Shape, dtype: np.dtype[Any]) -> None:

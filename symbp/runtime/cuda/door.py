@@ -23,6 +23,8 @@ from symbp.runtime.parameters import Layout
 
 Entered = tuple[Device, DeviceArray, list[DeviceArray], dict[str, int]]
 
+_INT64 = np.dtype(np.int64)
+
 _doors = itertools.count()
 
 
@@ -105,7 +107,7 @@ class DeviceDoor:
 
     def _place(self, device: Device, name: str, array: Any) -> DeviceArray:
         """The array in the memory that is kept for this input."""
-        held = device.scratch(f"{self._key} {name}", array.size, array.dtype).reshape(array.shape)
+        held = device.scratch(f"{self._key} {name}", array.shape, array.dtype)
         if isinstance(array, np.ndarray):
             device.write(held, array)
         elif array.pointer != held.pointer:
@@ -159,6 +161,6 @@ class _OnDevice:
         if self._key is None:
             wide = self._device.empty(array.shape, np.int64)
         else:
-            wide = self._device.scratch(f"{self._key} {name}", array.size, np.int64).reshape(array.shape)
+            wide = self._device.scratch(f"{self._key} {name}", array.shape, _INT64)
         widen(self._device, array, wide)
         return wide

@@ -147,7 +147,8 @@ def test_graphs_give_their_memory_back_before_it_runs_out(gpu: CudaDevice) -> No
     for _ in range(2):
         gpu.captured(["clear"], program)
     gpu.scratch("held", 2049, np.uint8)  # the scratch has moved, the graph keeps the old one
-    gpu._scratch.arrays.clear()
+    gpu._scratch.held.clear()
+    gpu._scratch.lent.clear()
     gc.collect()
     assert gpu.empty((4096,), np.uint8).size == 4096
 
