@@ -33,13 +33,19 @@ def kernels_of(net: ModuleType) -> dict[str, Any]:
 
     Raises TargetError for a module of another target.
     """
+    found = own_kernels(net)
+    for kernel in launched(net):
+        if not any(kernel is known for known in found.values()):
+            found[_fresh(kernel.name, found)] = kernel
+    return found
+
+
+def own_kernels(net: ModuleType) -> dict[str, Any]:
+    """The kernels that are the model's own. Raises TargetError for a module of another target."""
     module = getattr(net, "kernels", None) or getattr(net, "cuda_kernels", None)
     found = {name: value for name, value in vars(module).items() if _is_kernel(value)} if module else {}
     if not found:
         raise TargetError(f"'{net.__name__}' has no CUDA kernels", remedy="compile it with target 'cuda'")
-    for kernel in launched(net):
-        if not any(kernel is known for known in found.values()):
-            found[_fresh(kernel.name, found)] = kernel
     return found
 
 
