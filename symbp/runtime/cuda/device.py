@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import struct
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -73,6 +74,7 @@ class BorrowedMemory:
     pointer: int
     nbytes: int
     owner: Any
+    read_only: bool
 
 
 @dataclass(slots=True)
@@ -83,6 +85,8 @@ class _Loaded:
     dtypes: list[np.dtype[Any] | None]
     values: Any
     addresses: Any
+    address: int
+    pack: Callable[..., None]
 
 
 @dataclass(slots=True)
@@ -165,6 +169,7 @@ class CudaDevice(Device):
             return
         with self._lock:
             self._prepare("values cannot be uploaded", target)
+            _must_be_writable(target)
             self._driver.write(target.pointer, source.ctypes.data, target.nbytes)
 
     def read(self, source: DeviceArray, target: Array) -> None:
@@ -179,6 +184,7 @@ class CudaDevice(Device):
             return
         with self._lock:
             self._prepare(None, source, target)
+            _must_be_writable(target)
             self._driver.copy(target.pointer, source.pointer, source.nbytes)
 
     def clear(self, array: DeviceArray) -> None:
@@ -186,6 +192,7 @@ class CudaDevice(Device):
             return
         with self._lock:
             self._prepare(None, array)
+            _must_be_writable(array)
             self._driver.clear(array.pointer, array.nbytes)
 
     def synchronise(self) -> None:
@@ -225,11 +232,13 @@ class CudaDevice(Device):
                 raise DeviceError(
                     f"kernel {kernel.name}: expected {len(loaded.dtypes)} arguments, found {len(arguments)}"
                 )
-            for position, (argument, dtype) in enumerate(zip(arguments, loaded.dtypes, strict=True)):
-                loaded.values[position] = self._value(kernel, position, argument, dtype)
+            values = [
+                argument if dtype is None and type(argument) is int else self._value(kernel, position, argument, dtype)
+                for position, (argument, dtype) in enumerate(zip(arguments, loaded.dtypes, strict=True))
+            ]
+            loaded.pack(loaded.values, 0, *values)
             self._driver.make_current()
-            address = ctypes.addressof(loaded.addresses)
-            self._driver.launch(loaded.entry, kernel.name, grid, kernel.threads, kernel.shared, address)
+            self._driver.launch(loaded.entry, kernel.name, grid, kernel.threads, kernel.shared, loaded.address)
 
     def _value(self, kernel: Kernel, position: int, argument: Any, dtype: np.dtype[Any] | None) -> int:
         """The eight bytes that a kernel is handed: an address, or a whole number."""
@@ -259,7 +268,9 @@ class CudaDevice(Device):
             start = ctypes.addressof(values)
             addresses = (ctypes.c_void_p * max(1, len(parameters)))(*range(start, start + 8 * len(parameters), 8))
             dtypes = [np.dtype(one.dtype) if isinstance(one, Pointer) else None for one in parameters]
-            loaded = self._loaded[kernel] = _Loaded(entry, dtypes, values, addresses)
+            pack = struct.Struct(f"{len(parameters)}q").pack_into
+            loaded = _Loaded(entry, dtypes, values, addresses, ctypes.addressof(addresses), pack)
+            self._loaded[kernel] = loaded
         return loaded
 
     # ------------------------------------------------------------------------------------------------------- graphs
@@ -337,7 +348,9 @@ class CudaDevice(Device):
             if extent
         )
         count = max(span, math.prod(described.shape))
-        memory = BorrowedMemory(self, described.pointer, count * described.dtype.itemsize, described.owner)
+        memory = BorrowedMemory(
+            self, described.pointer, count * described.dtype.itemsize, described.owner, described.read_only
+        )
         return DeviceArray(memory, 0, described.shape, described.strides, described.dtype)
 
     def _described(self, foreign: Any) -> Described | None:
@@ -363,7 +376,13 @@ class CudaDevice(Device):
         # gives each GPU addresses of its own.
         pointer = int(interface["data"][0])
         shape = tuple(int(extent) for extent in interface["shape"])
-        return Described(pointer, (CUDA, self._driver.owner(pointer)), dtype, shape, strides, foreign)
+        read_only = bool(interface["data"][1])
+        return Described(pointer, (CUDA, self._driver.owner(pointer)), dtype, shape, strides, foreign, read_only)
+
+
+def _must_be_writable(array: DeviceArray) -> None:
+    if isinstance(array.memory, BorrowedMemory) and array.memory.read_only:
+        raise DeviceError("expected an array to write to, found a read-only one of another library")
 
 
 def _capacity(nbytes: int) -> int:

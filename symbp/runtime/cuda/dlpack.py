@@ -84,6 +84,7 @@ class Described:
     shape: tuple[int, ...]
     strides: tuple[int, ...] | None
     owner: Any
+    read_only: bool = False  # which version 0 of DLPack cannot say
 
 
 def export_capsule(

@@ -379,6 +379,19 @@ def test_an_array_that_we_lent_comes_back_by_dlpack(gpu: CudaDevice) -> None:
     assert streams == [77]
 
 
+def test_what_was_lent_to_be_read_is_not_written(gpu: CudaDevice) -> None:
+    array = gpu.upload(np.arange(3.0))
+    lent = gpu.wrap(Lent(array, data=(array.pointer, True)))
+    np.testing.assert_array_equal(lent.to_host(), [0, 1, 2])
+    for write in (lambda: gpu.clear(lent), lambda: lent.__setitem__(0, 5.0), lambda: gpu.copy(array, lent)):
+        with pytest.raises(
+            DeviceError, match="expected an array to write to, found a read-only one of another library"
+        ):
+            write()
+    gpu.clear(gpu.wrap(Lent(array)))
+    np.testing.assert_array_equal(lent.to_host(), [0, 0, 0])
+
+
 def test_managed_memory_is_borrowed(gpu: CudaDevice) -> None:
     array = gpu.upload(np.arange(3.0))
     gpu.dlpack_device = (13, 0)
