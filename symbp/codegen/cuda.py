@@ -76,7 +76,9 @@ class Interface:
     def __init__(self, plan: Plan, programs: dict[str, HostText]) -> None:
         self.plan = plan
         self.programs = programs
-        self.device = fresh_name("device", {t.name for t in plan.inputs})  # an input may have the name already
+        # An input may have the name already.
+        taken = {"device", *plan.tensors} if any(t.name == "device" for t in plan.inputs) else ()
+        self.device = fresh_name("device", taken)
         used = {n for name in ("forward", "backward") if name in programs for n in programs[name].inputs}
         self.inputs = [t.name for t in plan.inputs if t.name in used]  # of training
 

@@ -45,7 +45,7 @@ class HostText:
 
 
 class HostWriter(Writer):
-    """The steps of one program as calls."""
+    """The steps of one program as calls; who puts them in lines folds those that are too long."""
 
     def __init__(self, plan: Plan, dtype: str, names: Names, kernels: Mapping[str, KernelText]) -> None:
         super().__init__(plan, dtype, names)
@@ -54,7 +54,7 @@ class HostWriter(Writer):
     def launch(self, step: Launch) -> str:
         kernel = self.kernels[step.kernel.name]
         given = (*kernel.arrays, *kernel.sizes, *map(self.index, kernel.turns))
-        return call("device.launch", [kernel.name, self.code.affine(kernel.count), *given])
+        return f"device.launch({', '.join([kernel.name, kernel.count, *given])})"
 
     def turns(self, step: Repeat) -> str:
         """``range(n_time)``, or downwards."""
@@ -69,8 +69,8 @@ class HostWriter(Writer):
         letters = index_letters(step)
         left, right, out = ("".join(letters[i] for i in f.indices) for f in (step.left, step.right, step.out))
         factors = [self.factor(f) for f in (step.left, step.right, step.out)]
-        last = ["accumulate=True"] if step.accumulate else []
-        return call("contract", ["device", f'"{left},{right}->{out}"', *factors, *last])
+        arguments = ["device", f'"{left},{right}->{out}"', *factors, *(["accumulate=True"] * step.accumulate)]
+        return f"contract({', '.join(arguments)})"
 
     def factor(self, factor: Factor) -> str:
         pieces = []

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from symbp.codegen.layout import call, parts, signature
-from symbp.codegen.printer import Names
+from symbp.codegen.printer import CodePrinter, Names
 from symbp.codegen.writer import (
     LOCALS,
     Writer,
@@ -103,7 +103,7 @@ class KernelText:
     arrays: tuple[str, ...]
     sizes: tuple[str, ...]
     turns: tuple[Index, ...]
-    count: Affine
+    count: str
 
 
 class KernelWriter(Writer):
@@ -113,7 +113,7 @@ class KernelWriter(Writer):
         super().__init__(plan, dtype, names)
         self.kernel = kernel
         self.team = TEAMS[kernel.team]
-        self.count = box_count(kernel.points)
+        self.count = count_text(kernel.points, plan, self.code)
         self._taken = {*free}
 
     # ------------------------------------------------------------------------------------------------------ the point
@@ -133,11 +133,12 @@ class KernelWriter(Writer):
         name = self.index(points[0].index) if alone else "point"
         lines = [f"{name} = {self.team.point}"]
         if self.kernel.team is not Team.BLOCK:  # its grid has exactly one block a point
-            lines += [f"if {name} >= {self.code.affine(self.count)}:", "    return"]
+            lines += [f"if {name} >= {self.count}:", "    return"]
         return lines if alone else lines + self.unravelled("point", points)
 
     def _column_point(self) -> list[str]:
-        points, last = self.kernel.points, self.code.affine(self.count - 1)
+        points, total = self.kernel.points, box_count(self.kernel.points)
+        last = self.code.affine(total - 1) if self.code.affine(total) == self.count else f"{self.count} - 1"
         return [
             f"point = {self.team.point}",
             "# Columns beyond the last take its point as well: all threads must reach the barriers.",
@@ -192,7 +193,7 @@ class KernelWriter(Writer):
 
     def _dealt_count(self, node: Share) -> str:
         if not self._has_ends(node):
-            return self.code.affine(box_count(node.axes))
+            return count_text(node.axes, self.plan, self.code)
         inner = box_count(node.axes[1:])
         text = self.code.affine(inner)
         return f"(stop - first) * {text if len(inner.terms) == 1 else f'({text})'}"
@@ -211,7 +212,7 @@ class KernelWriter(Writer):
         first = f"{self.team.rank_name} == 0"
         if self.kernel.team is not Team.COLUMN or not self.kernel.points:
             return first
-        return f"{first} and point < {self.code.affine(self.count)}"
+        return f"{first} and point < {self.count}"
 
     def barrier(self) -> str:
         return self.team.barrier
@@ -313,6 +314,17 @@ def box_count(axes: Iterable[Dealt]) -> Affine:
     for axis in axes:
         total = total * axis.extent
     return total
+
+
+def count_text(axes: Sequence[Dealt], plan: Plan, code: CodePrinter) -> str:
+    """How many points a box has, as code. A negative number is none; two negative extents must not make it positive."""
+    known = {*plan.requirements, *(extent for tensor in plan.tensors.values() for extent in tensor.shape)}
+    doubtful = [a for a in axes if any(c < 0 for _, c in a.extent.terms) and a.extent not in known]
+    if len(doubtful) < 2:
+        return code.affine(box_count(axes))
+    rest = box_count(a for a in axes if a not in doubtful)
+    factors = [code.affine(rest)] if rest != ONE else []
+    return " * ".join([*factors, *(f"max({code.affine(a.extent)}, 0)" for a in doubtful)])
 
 
 def index_names(indices: Iterable[Index], reserved: Iterable[str]) -> dict[str, str]:

@@ -16,7 +16,7 @@ def call(function: str, arguments: Sequence[str], *, indent: int = 0, tail: str 
     joined = ", ".join(arguments)
     if indent + 4 + len(joined) <= WIDTH:
         return f"{lead}{function}(\n    {joined}\n){tail}"
-    lines = "".join(f"    {a},\n" for a in arguments)
+    lines = "".join(f"    {line}\n" for a in arguments for line in _fold_piece(f"{a},", indent + 4))
     return f"{lead}{function}(\n{lines}){tail}"
 
 
@@ -60,6 +60,9 @@ def _fold_line(line: str) -> str:
         return line
     if stripped.startswith("if ") and stripped.endswith(":"):
         return _indented(_fold_condition(stripped[3:-1], indent), indent)
+    if stripped.startswith("for ") and stripped.endswith("):"):
+        head, _, inside = stripped[:-2].partition(" in range(")
+        return _indented(call("range", _split_at(inside, (",",)), indent=indent, lead=f"{head} in ", tail=":"), indent)
     if stripped.startswith("return "):
         return _fold_call(stripped[7:], indent, "return ") or line
     lead, operator, value = _split_assignment(stripped)

@@ -24,6 +24,7 @@ RESERVED_FOR_INPUTS = frozenset(
         # functions and records that these functions use
         "backward", "explain", "forward", "loss", "places", "scratch", "update", "validate",
         "batch_size", "first_not_finite", "fit_epochs", "load_checkpoint", "save_checkpoint",
+        "check_state", "fit_on_device", "take", "zero_parameters",
         "loss_and_grad_into", "predict_into", "train_step_into", "train_steps_into",
         "predict_positions", "predict_workspace", "train_positions", "train_workspace",
         "Any", "Array", "ArrayLike", "Callable", "Door", "Initializer", "Input", "Layout", "Linear", "Optimizer",
