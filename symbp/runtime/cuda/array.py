@@ -10,7 +10,6 @@ import math
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from types import EllipsisType
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,10 +17,9 @@ import numpy.typing as npt
 
 from symbp.errors import DataError, DeviceError, ShapeError
 from symbp.runtime.cuda.dlpack import CPU, CUDA, CUDA_HOST, export_capsule
+from symbp.runtime.cuda.windows import Key, Shape, axis_order, c_strides, is_contiguous, reshaped, window
 
 Array = npt.NDArray[Any]
-Shape = tuple[int, ...]
-Index = int | slice | EllipsisType
 Blocks = int | tuple[int, int, int]
 
 
@@ -83,7 +81,7 @@ class DeviceArray:
         # These are asked for at every launch.
         self.pointer = memory.pointer + offset * self.dtype.itemsize
         self.size = math.prod(self.shape)
-        self.contiguous = strides is None or _is_contiguous(self.shape, self.strides)
+        self.contiguous = strides is None or is_contiguous(self.shape, self.strides)
 
     @property
     def device(self) -> Device:
@@ -109,22 +107,13 @@ class DeviceArray:
 
     def reshape(self, *shape: Any) -> DeviceArray:
         """The same elements in another shape, one extent of which may be -1; for contiguous arrays."""
-        wanted: Shape = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], tuple | list) else tuple(shape)
-        if wanted.count(-1) == 1:
-            known = math.prod(extent for extent in wanted if extent != -1)
-            if known and self.size % known == 0:
-                wanted = tuple(self.size // known if extent == -1 else extent for extent in wanted)
-        if math.prod(wanted) != self.size or any(extent < 0 for extent in wanted):
-            raise ShapeError(f"cannot reshape {self.size} elements of shape {self.shape} to {wanted}")
+        wanted = reshaped(shape, self.shape)
         self._must_be_contiguous("reshape()")
         return DeviceArray(self.memory, self.offset, wanted, None, self.dtype)
 
     def transpose(self, *axes: Any) -> DeviceArray:
         """The axes in another order, reversed if none is given: the same memory."""
-        order = tuple(axes[0]) if len(axes) == 1 and isinstance(axes[0], tuple | list) else tuple(axes)
-        order = order or tuple(reversed(range(self.ndim)))
-        if sorted(axis % self.ndim if self.ndim else axis for axis in order) != list(range(self.ndim)):
-            raise ShapeError(f"expected each of {self.ndim} axes once, found {order}")
+        order = axis_order(axes, self.ndim)
         shape, strides = ([of[axis] for axis in order] for of in (self.shape, self.strides))
         return DeviceArray(self.memory, self.offset, shape, strides, self.dtype)
 
@@ -133,45 +122,11 @@ class DeviceArray:
         """The axes reversed."""
         return self.transpose()
 
-    def __getitem__(self, key: Index | tuple[Index, ...]) -> DeviceArray:
-        offset = self.offset
-        shape: list[int] = []
-        strides: list[int] = []
-        for index, extent, stride in zip(self._whole_key(key), self.shape, self.strides, strict=True):
-            if isinstance(index, slice):
-                first, last, step = index.indices(extent)
-                if step != 1:
-                    raise IndexError(f"expected slices of step 1, found {index}")
-                offset += first * stride
-                shape.append(max(0, last - first))
-                strides.append(stride)
-            else:
-                if not -extent <= index < extent:
-                    raise IndexError(f"index {index} is out of range for an axis of {extent}")
-                offset += (index % extent) * stride
-        return DeviceArray(self.memory, offset, shape, strides, self.dtype)
+    def __getitem__(self, key: Key) -> DeviceArray:
+        offset, shape, strides = window(key, self.shape, self.strides)
+        return DeviceArray(self.memory, self.offset + offset, shape, strides, self.dtype)
 
-    def _whole_key(self, key: Index | tuple[Index, ...]) -> list[int | slice]:
-        """An index for each axis."""
-        given = key if isinstance(key, tuple) else (key,)
-        dots = [position for position, index in enumerate(given) if index is Ellipsis]
-        if len(dots) > 1 or len(given) - len(dots) > self.ndim:
-            raise IndexError(f"expected at most {self.ndim} indices, found {given}")
-        missing = [slice(None)] * (self.ndim - len(given) + len(dots))
-        position = dots[0] if dots else len(given)
-        whole: list[int | slice] = []
-        for index in (*given[:position], *missing, *given[position + len(dots) :]):
-            if isinstance(index, slice):
-                whole.append(index)
-            elif isinstance(index, int | np.integer) and not isinstance(index, bool):
-                whole.append(int(index))
-            else:
-                raise IndexError(
-                    f"expected whole numbers and slices, found {index!r}",
-                )
-        return whole
-
-    def __setitem__(self, key: Index | tuple[Index, ...], values: Any) -> None:
+    def __setitem__(self, key: Key, values: Any) -> None:
         """Copy values of the same shape and dtype in; a Python number goes to every element.
 
         Raises ShapeError, DataError (dtype) and DeviceError (a target with gaps, another device).
@@ -281,25 +236,6 @@ class DeviceArray:
                 f"{what}: expected a contiguous array, found shape {self.shape} with strides {self.strides}",
                 remedy="take a copy: array.copy()",
             )
-
-
-def _is_contiguous(shape: Shape, strides: Shape) -> bool:
-    expected = 1
-    for extent, stride in zip(reversed(shape), reversed(strides), strict=True):
-        if extent == 0:
-            return True
-        if extent != 1 and stride != expected:
-            return False
-        expected *= extent
-    return True
-
-
-def c_strides(shape: Sequence[int]) -> Shape:
-    """The strides, in elements, of a contiguous array: ``(20, 5, 1)`` for ``(3, 4, 5)``."""
-    strides = [1]
-    for extent in reversed(shape[1:]):
-        strides.append(strides[-1] * extent)
-    return tuple(reversed(strides[: len(shape)]))
 
 
 def lies_on_a_device(value: Any) -> bool:

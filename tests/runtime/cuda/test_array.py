@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from symbp.errors import DataError, DeviceError, ShapeError
 from symbp.runtime.cuda import dlpack
-from symbp.runtime.cuda.array import DeviceArray, c_strides, capture_key
+from symbp.runtime.cuda.array import DeviceArray, capture_key
+from symbp.runtime.cuda.windows import c_strides
 from tests.runtime.cuda.fake_device import FakeDevice, values_of
 
 
