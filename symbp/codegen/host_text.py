@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from symbp.codegen.kernel_text import N_PARAMETERS, FileNames, KernelText, index_names
-from symbp.codegen.layout import call, parts, signature
+from symbp.codegen.layout import folded_call, parts, signature
 from symbp.codegen.printer import Names
 from symbp.codegen.procedure import size_source
 from symbp.codegen.writer import Writer, in_box, sizes_in
@@ -190,4 +190,6 @@ def _sliced(plan: Plan, factor: Factor) -> Iterator[Affine]:
 def _host_view(plan: Plan, view: Buffer, writer: HostWriter) -> str:
     name = writer.code.names.name(view.tensor)
     shape = parts([writer.code.affine(e) for e in plan.tensors[view.tensor].shape])
-    return call(f"{view.memory.value}.view", [writer.code.affine(view.offset), shape], indent=4, lead=f"{name} = ")
+    return folded_call(
+        f"{view.memory.value}.view", [writer.code.affine(view.offset), shape], indent=4, lead=f"{name} = "
+    )

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from symbp.codegen.layout import call, parts, signature
+from symbp.codegen.layout import folded_call, parts, signature
 from symbp.codegen.printer import CodePrinter, Names
 from symbp.codegen.writer import (
     LOCALS,
@@ -431,7 +431,7 @@ def _views(plan: Plan, kernel: Kernel, writer: KernelWriter) -> list[str]:
 
     def cut(name: str, array: str, start: str, shape: Sequence[Affine]) -> None:
         extents = [writer.code.affine(e) for e in shape] or ["1"]
-        lines.append(call("view", [array, start, parts(extents)], indent=4, lead=f"{name} = "))
+        lines.append(folded_call("view", [array, start, parts(extents)], indent=4, lead=f"{name} = "))
 
     for name in kernel.inputs:
         code = writer.code.names.name(name)

@@ -16,8 +16,17 @@ def call(function: str, arguments: Sequence[str], *, indent: int = 0, tail: str 
     joined = ", ".join(arguments)
     if indent + 4 + len(joined) <= WIDTH:
         return f"{lead}{function}(\n    {joined}\n){tail}"
-    lines = "".join(f"    {line}\n" for a in arguments for line in _fold_piece(f"{a},", indent + 4))
+    lines = "".join(f"    {a},\n" for a in arguments)
     return f"{lead}{function}(\n{lines}){tail}"
+
+
+def folded_call(function: str, arguments: Sequence[str], *, indent: int, lead: str = "") -> str:
+    """The same, with arguments that are too long for a line of their own taken apart at their operators."""
+    text = call(function, arguments, indent=indent, lead=lead)
+    if all(indent + len(line) <= WIDTH for line in text.split("\n")):
+        return text
+    lines = "".join(f"    {line}\n" for a in arguments for line in _fold_piece(f"{a},", indent + 4))
+    return f"{lead}{function}(\n{lines})"
 
 
 def signature(name: str, arguments: Sequence[str], returns: str = "", *, prefix: str = "def ") -> str:
