@@ -25,8 +25,8 @@ from symbp.runtime.cuda.contraction_kernels import Access, Tile, parts_kernel, t
 # Large tiles read less from memory, small ones keep more multiprocessors busy. In double precision results take twice
 # the registers, so there is no largest one.
 TILES = {
-    "float32": (Tile(128, 8, 256), Tile(64, 16, 256), Tile(32, 16, 64)),
-    "float64": (Tile(64, 16, 256), Tile(32, 8, 64)),
+    "float32": (Tile(128, 8, 256, unrolled=1), Tile(64, 16, 256, unrolled=4), Tile(32, 16, 64, unrolled=2)),
+    "float64": (Tile(64, 16, 256, unrolled=2), Tile(32, 8, 64, unrolled=2)),
 }
 # Multiprocessors of an H100. A constant, not the number found: results must not depend on the card.
 PROCESSORS = 132
@@ -352,8 +352,8 @@ def _sizes(
     most_parts = max(1, n_summed // shortest_part)
     for tile in TILES[dtype]:
         blocks = n_batch * _tiles(tile, n_rows, n_columns)
-        # A tile that is empty for more than half of an edge wastes what it is large for.
-        fits = min(n_rows, n_columns) > tile.edge // 2
+        # Tiles that hang over the edges by more than the result's own size waste what they are large for.
+        fits = _tiles(tile, n_rows, n_columns) * tile.edge**2 <= 2 * n_rows * n_columns
         if fits and blocks * most_parts >= processors:
             break
     parts = min(most_parts, max(1, processors // blocks)) if blocks else 1

@@ -40,11 +40,16 @@ _PADDING = 4
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """What a block of threads computes: `edge` x `edge` results, `depth` summed indices at a time."""
+    """What a block of threads computes: `edge` x `edge` results, `depth` summed indices at a time.
+
+    `unrolled` of those are written out in the innermost loop: as many as leave all values in registers. (With too many
+    the compiler gives up unrolling the loops over a thread's results, too, and those land in memory.)
+    """
 
     edge: int
     depth: int
     threads: int
+    unrolled: int
 
     @property
     def side(self) -> int:
@@ -83,8 +88,7 @@ def tile_kernel(dtype: str, tile: Tile, left_access: Access, right_access: Acces
     MINE = 4 * SQUARES
     APART = EDGE // SQUARES  # rows (columns) between the squares of a thread
     WARPS_ACROSS = tile.side // _WARP_COLUMNS
-    # More at a time, and the compiler gives up unrolling the loops over a thread's results: they land in memory.
-    UNROLLED = 2 if SQUARES == 1 else 1
+    UNROLLED = tile.unrolled
     LEFT_PASSES, carried_left, fetch_left, stash_left = _staging(real, tile, left_access)
     RIGHT_PASSES, carried_right, fetch_right, stash_right = _staging(real, tile, right_access)
     LEFT_WIDTH = 1 if left_access.summed_first else left_access.width  # of a word along the rows
@@ -202,9 +206,10 @@ def tile_kernel(dtype: str, tile: Tile, left_access: Access, right_access: Acces
                 stop, n_inner_summed, right_outer_summed, right_inner_summed,
             )  # fmt: skip
             stage = (step & 1) * STAGE
-            for group in range(DEPTH // UNROLLED):
+            line = stage
+            while line < stage + STAGE:
                 for member in range(UNROLLED):
-                    at = stage + (group * UNROLLED + member) * LINE
+                    at = line + member * LINE
                     for square in range(SQUARES):
                         i = 4 * square
                         left_mine[i], left_mine[i + 1], left_mine[i + 2], left_mine[i + 3] = load4(
@@ -216,6 +221,7 @@ def tile_kernel(dtype: str, tile: Tile, left_access: Access, right_access: Acces
                     for i in range(MINE):
                         for j in range(MINE):
                             total[i, j] += left_mine[i] * right_mine[j]
+                line += UNROLLED * LINE
             following = ((step + 1) & 1) * STAGE
             stash_left(left_held, left_tile, following + left_stash)
             stash_right(right_held, right_tile, following + right_stash)

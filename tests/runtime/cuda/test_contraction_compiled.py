@@ -31,8 +31,8 @@ def check(dtype: str, tile: Tile, left: Access, right: Access, *, wide: bool = T
         if has_ptxas():
             found = assemble(kernel.name, ptx, architecture)
             assert not found.spills, found
-            # Two blocks of 256 threads, or as many threads in smaller ones, fit a multiprocessor.
-            assert found.registers <= 128, found
+            # A multiprocessor has 65536 registers: two blocks at least run on it at a time.
+            assert found.registers * tile.threads <= 32768, found
             assert found.shared <= 48 * 1024
     return ptx
 
