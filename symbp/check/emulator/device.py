@@ -91,7 +91,8 @@ class EmulatedDevice:
         values = np.from_dlpack(foreign)
         span = 1 + sum((n - 1) * s for n, s in zip(values.shape, values.strides, strict=True)) // values.itemsize
         flat = np.lib.stride_tricks.as_strided(values, (span if values.size else 0,), (values.itemsize,))
-        memory = Memory.borrow(flat.view(np.uint8), f"a foreign array of shape {values.shape}", self)
+        label = f"a foreign array of shape {values.shape}"
+        memory = Memory.borrow(flat.view(np.uint8), label, self, granule=min(4, values.itemsize))
         return self._array(
             memory, 0, values.shape, [stride // values.itemsize for stride in values.strides], values.dtype
         )
@@ -128,9 +129,11 @@ class EmulatedDevice:
             raise EmulatorError(f"copy: expected arrays of one type and size, found {source!r} and {target!r}")
         self._record("copy", source, target)
         target.memory.bytes[second : second + nbytes] = source.memory.bytes[first : first + nbytes].copy()
-        granule = target.memory.granule
-        from_flags = np.repeat(source.memory.written, source.memory.granule)[first : first + nbytes]
-        whole: Any = from_flags[: nbytes // granule * granule].reshape(-1, granule).all(axis=1)
+        # Flags of bytes, since the granules of the two may differ.
+        grain, granule = source.memory.granule, target.memory.granule
+        begin, end = first // grain, -(-(first + nbytes) // grain)
+        flags = np.repeat(source.memory.written[begin:end], grain)[first - begin * grain :][:nbytes]
+        whole: Any = flags[: nbytes // granule * granule].reshape(-1, granule).all(axis=1)
         target.memory.written[second // granule : second // granule + len(whole)] = whole
 
     def clear(self, array: Any) -> None:

@@ -38,10 +38,11 @@ class Memory:
         self._typed: dict[np.dtype[Any], Any] = {}
 
     @classmethod
-    def borrow(cls, held: Any, label: str, device: Any) -> Memory:
+    def borrow(cls, held: Any, label: str, device: Any, *, granule: int) -> Memory:
         """Bytes that belong to somebody else, all of them written."""
         memory = cls.__new__(cls)
-        memory._adopt(held, len(held), label, device, 4 if len(held) % 4 == 0 else 1, 16)
+        aligned = next(bytes_ for bytes_ in (256, 16, 8, 4, 2, 1) if held.ctypes.data % bytes_ == 0)
+        memory._adopt(held, len(held), label, device, granule, aligned)
         memory.written[:] = True
         return memory
 

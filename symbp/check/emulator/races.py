@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from symbp.check.emulator.arrays import View
+from symbp.check.emulator.arrays import View, at_lane
 from symbp.check.emulator.errors import EmulatorError
 from symbp.check.emulator.frame import Frame, Site
 from symbp.check.emulator.lanes import WARP, Batch, Mask, name_thread
@@ -144,7 +144,7 @@ def find_race(kernel: str, memory: Memory, accesses: list[Access]) -> None:
         if pair is not None:
             first, second = pair
             one, two = accesses[number[first]], accesses[number[second]]
-            place = element(int(granule[first]), memory, one)
+            place = element(int(granule[first]), memory, one, int(thread[first]))
             raise EmulatorError(
                 f"race on {place}: {WORDS[one.kind]} by {name_thread(int(thread[first]), batch.threads, batch.grid)} "
                 f"at {one.site}, and {WORDS[two.kind]} by "
@@ -195,15 +195,13 @@ def spans(values: Any, starts: Any) -> Any:
     return np.minimum.reduceat(values, starts) != np.maximum.reduceat(values, starts)
 
 
-def element(granule: int, memory: Memory, access: Access) -> str:
-    """``z[2, 7]`` where the view's start and shape are known to be one for all threads, else the element's number."""
+def element(granule: int, memory: Memory, access: Access, thread: int) -> str:
+    """``z[2, 7]``: the place as the thread's view has it."""
     view = access.view
-    place = granule * memory.granule // view.dtype.itemsize
-    if isinstance(view.start, np.ndarray) or any(isinstance(extent, np.ndarray) for extent in view.shape):
-        return f"'{view.name}'"
-    rest = place - int(view.start)
+    lane = int(np.flatnonzero(access.batch.thread == thread)[0])
+    rest = granule * memory.granule // view.dtype.itemsize - at_lane(view.start, lane)
     subscripts = []
     for stride in view.strides:
-        quotient, rest = divmod(rest, max(1, int(stride)))
+        quotient, rest = divmod(rest, max(1, at_lane(stride, lane)))
         subscripts.append(str(quotient))
     return f"{view.name}[{', '.join(subscripts)}]"
