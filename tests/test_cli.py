@@ -13,9 +13,9 @@ import pytest
 
 from symbp.cli import main
 from symbp.cli.data import load_samples, split_samples, standardise
-from symbp.errors import DataError, FileError, SymbpError
+from symbp.errors import DataError, DeviceError, FileError, SymbpError, TargetError
 from symbp.ir import Affine, DType, Role, Size, Tensor
-from symbp.pipeline import load_generated
+from symbp.pipeline import emit_model, load_generated
 from symbp.version import __version__
 
 LINE = """\
@@ -404,3 +404,89 @@ def test_the_demo_runs_to_its_end(tmp_path: Path) -> None:
     assert (tmp_path / ".demo" / "digits.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     assert (tmp_path / ".demo" / "digits" / "kernels.py").is_file()
     assert "Traceback" not in done.stderr
+
+
+# The CUDA target.
+
+
+def test_compile_for_both_targets(run: Any, line: Path, tmp_path: Path) -> None:
+    found = run("compile", line, "-o", tmp_path, "--target", "cpu,cuda", "--json").json
+    assert {"__init__.py", "cuda.py", "cuda_kernels.py", "kernels.py"} <= set(found["files"])
+
+
+def test_check_of_cuda_kernels_runs_them_somewhere(run: Any, line: Path) -> None:
+    found = run("check", line, "--target", "cuda", "--dtype", "float64", "--json").json
+    assert found["passed"] is True
+    assert found["note"].startswith("the kernels ran on ")
+    assert {row["name"] for row in found["gradients"]} == {"m", "c", "loss"}
+    assert all("module in float64" in row["methods"] for row in found["gradients"])
+
+
+def test_a_wrong_cuda_kernel_is_found(run: Any, line: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: Any, **options: Any) -> dict[str, str]:
+        files = emit_model(*arguments, **options)
+        changed = files["kernels.py"].replace("c_bar[0] = total", "c_bar[0] = total + total")
+        assert changed != files["kernels.py"]
+        return {**files, "kernels.py": changed}
+
+    monkeypatch.setattr("symbp.pipeline.emit_model", broken)
+    ran = run("check", line, "--target", "cuda", "--dtype", "float64", "--json")
+    assert ran.status == 1
+    assert [row["name"] for row in ran.json["gradients"] if not row["passed"]] == ["c"]
+
+
+def test_training_on_a_gpu_that_is_not_there(
+    run: Any, line: Path, points: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent() -> Any:
+        raise DeviceError("no NVIDIA driver was found on this machine", remedy="install one")
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("symbp.runtime.cuda.device.current_device", absent)
+    ran = run("train", line, "--data", points, "--target", "cuda", "--json")
+    assert (ran.status, ran.err) == (2, "error: no NVIDIA driver was found on this machine; install one\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["check", "--target", "cpu,cuda"], "error: one target runs at a time, found 'cpu,cuda'; take --target cpu or"),
+        (["train", "--target", "cpu,cuda", "--data", "x.npz"], "error: one target runs at a time, found 'cpu,cuda'"),
+        (
+            ["check", "--target", "coda"],
+            "error: unknown target 'coda', expected one of: cpu, cuda; did you mean 'cuda'",
+        ),
+        (["compile", "--target", "cpu,coda"], "error: unknown target 'coda'"),
+        (["compile", "--resources"], "error: --resources counts what CUDA kernels take, found target 'cpu'; add --ta"),
+    ],
+)
+def test_a_wrong_target_is_said_in_one_line(run: Any, line: Path, words: list[str], said: str) -> None:
+    ran = run(words[0], line, *words[1:])
+    assert ran.status == 2
+    assert ran.err.startswith(said)
+    assert ran.err.count("\n") == 1
+
+
+def test_the_table_of_resources(run: Any, line: Path, tmp_path: Path) -> None:
+    pytest.importorskip("numba_cuda", reason="kernels are compiled by numba-cuda: pip install 'symbp[cuda-build]'")
+    pytest.importorskip("cuda.bindings", reason="kernels are compiled by numba-cuda: pip install 'symbp[cuda-build]'")
+    words = ("compile", line, "-o", tmp_path, "--target", "cuda", "--resources")
+    found = run(*words, "--json").json["resources"]
+    kernels = {row["kernel"] for row in found}
+    assert "update_parameters" in kernels
+    assert {row["architecture"] for row in found} == {"sm_80", "sm_90", "sm_90a"}
+    assert all(row["registers"] > 0 and row["stack"] == row["spill_stores"] == 0 for row in found)
+    shown = run(*words).out
+    assert all(
+        name in shown for name in (*kernels, "Registers of a thread on sm_80, sm_90, sm_90a", "no kernel spills")
+    )
+
+
+def test_resources_without_a_compiler(run: Any, line: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> Path:
+        raise TargetError(f"'{name}' of the CUDA toolkit is not there", remedy="pip install 'symbp[cuda-build]'")
+
+    monkeypatch.setattr("symbp.check.resources.find_tool", absent)
+    ran = run("compile", line, "-o", tmp_path, "--target", "cuda", "--resources")
+    assert (ran.status, ran.err.count("\n")) == (2, 1)
+    assert ran.err == "error: 'ptxas' of the CUDA toolkit is not there; pip install 'symbp[cuda-build]'\n"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
+from symbp.check.resources import Resources
 from symbp.cli import checking, demonstration, show, training, writing
 from symbp.cli.resources import resources_of
 from symbp.errors import SpecError, SymbpError, TargetError, did_you_mean
@@ -96,7 +98,11 @@ write out/digits. A folder that symbp did not write is never touched.
     folder = output.parent if output.name == model.name else output
     package = compile_model(model, folder, target=target, dtype=dtype.value, exact=exact)
     seconds = time.perf_counter() - began
-    writing.report_package(package, model, dtype.value, seconds, as_json, resources_of(package) if resources else ())
+    taken: Sequence[Resources] = ()
+    if resources:
+        with show.aside().status("compiling the kernels to machine code"):
+            taken = resources_of(package)
+    writing.report_package(package, model, dtype.value, seconds, as_json, taken)
 
 
 @app.command()

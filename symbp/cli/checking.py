@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -31,14 +32,17 @@ def module_gradients(net: ModuleType, feed: Mapping[str, Any]) -> tuple[Any, Map
     return value, gradients.to_host() if hasattr(gradients, "to_host") else gradients
 
 
-def prepare_device(net: ModuleType) -> str:
-    """Give a CUDA module the GPU, or the emulator where there is none; what a report says about it."""
+@contextmanager
+def device_for(net: ModuleType) -> Iterator[str]:
+    """Within this a CUDA module has the GPU, or the emulator where there is none; what a report says about it."""
     devices = importlib.import_module(f"{runtime_of(net)}.device")
     try:
-        return f"the kernels ran on {devices.current_device().name}"
+        note = f"the kernels ran on {devices.current_device().name}"
     except DeviceError as problem:
-        emulator.attach(net)
-        return f"the kernels ran on the emulator: {problem.message}"
+        with emulator.emulated(net):
+            yield f"the kernels ran on the emulator: {problem.message}"
+    else:
+        yield note
 
 
 def check_module(model: Model, dtype: str, seed: int, net: ModuleType) -> GradientReport:
@@ -48,10 +52,10 @@ def check_module(model: Model, dtype: str, seed: int, net: ModuleType) -> Gradie
 
 def check_model(
     model: Model, dtypes: Sequence[str], seed: int, target: str = "cpu"
-) -> tuple[GradientReport, Sequence[str]]:
+) -> tuple[GradientReport, str | None]:
     """Check the equations of a model and its modules, one for each dtype, which are compiled for the purpose.
 
-    With the report comes what there is to say of where they ran.
+    With the report comes what there is to say of the device.
     """
     derivation = derive_model(model)
     with tempfile.TemporaryDirectory(prefix="symbp-check-") as folder:
@@ -61,20 +65,22 @@ def check_model(
             )
             for dtype in dtypes
         }
-        notes = list(dict.fromkeys(prepare_device(net) for net in modules.values())) if target == "cuda" else []
         gradients = {d: partial(module_gradients, n) for d, n in modules.items()}
-        return check_gradients(derivation, gradients, seed=seed), notes
+        if target != "cuda":
+            return check_gradients(derivation, gradients, seed=seed), None
+        with device_for(modules[dtypes[0]]) as note:  # all of them use the installed runtime, and so one device
+            return check_gradients(derivation, gradients, seed=seed), note
 
 
 def report_check(model: Model, dtypes: Sequence[str], seed: int, as_json: bool, target: str = "cpu") -> bool:
     """Print the report; True if every gradient passed."""
-    report, notes = check_model(model, dtypes, seed, target)
+    report, note = check_model(model, dtypes, seed, target)
     if as_json:
         show.print_json(
             {
                 "model": report.program,
                 "target": target,
-                "notes": list(notes),
+                "note": note,
                 "passed": report.passed,
                 "sizes": [dict(trial) for trial in report.sizes],
                 "gradients": [
@@ -92,7 +98,7 @@ def report_check(model: Model, dtypes: Sequence[str], seed: int, as_json: bool, 
         )
         return report.passed
     print_check(report)
-    for note in notes:
+    if note:
         show.people().print(Text(note, style="dim"))
     return report.passed
 

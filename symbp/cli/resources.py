@@ -12,6 +12,7 @@ from rich.text import Text
 from symbp.check.launches import kernels_of, runtime_of
 from symbp.check.resources import ARCHITECTURES, Resources, measure, refuse_spills
 from symbp.cli import show
+from symbp.errors import TargetError
 from symbp.pipeline import load_generated
 
 #: The architecture whose instructions the table counts.
@@ -25,7 +26,13 @@ def resources_of(package: Path) -> tuple[Resources, ...]:
     if (package / "cuda.py").is_file():  # target cpu,cuda
         net = importlib.import_module(f"{net.__name__}.cuda")
     compiler = importlib.import_module(f"{runtime_of(net)}.compile")
-    found = measure(kernels_of(net), compiler.to_ptx, counted=[COUNTED])
+    try:
+        found = measure(kernels_of(net), compiler.to_ptx, counted=[COUNTED])
+    except Exception as problem:
+        # The package carries a copy of its own of the runtime, and with it of what that raises.
+        if type(problem).__module__.endswith("._runtime.errors"):
+            raise TargetError(problem.message, place=problem.place, remedy=problem.remedy) from None  # type: ignore[attr-defined]
+        raise
     refuse_spills(found)
     return found
 
@@ -47,19 +54,20 @@ def print_resources(found: Sequence[Resources]) -> None:
     by_kernel: dict[str, dict[str, Resources]] = {}
     for one in found:
         by_kernel.setdefault(one.kernel, {})[one.architecture] = one
+    kinds = [k for k in _KINDS if any(b[COUNTED].instructions[k] for b in by_kernel.values())]
     rows = []
     for name, by_architecture in by_kernel.items():
         counted = by_architecture[COUNTED]
-        cells = [f"{by_architecture[a].registers}" for a in ARCHITECTURES]
-        cells += [f"{counted.shared:,}", *(str(counted.instructions[kind] or "") for kind in _KINDS)]
-        rows.append([Text(name, style="bold"), *map(Text, cells)])
+        numbers = [by_architecture[a].registers for a in ARCHITECTURES]
+        numbers += [counted.shared, *(counted.instructions[kind] for kind in kinds)]
+        rows.append([Text(name, style="bold"), *(Text(f"{n:,}" if n else "") for n in numbers)])
     out = show.people()
     language = next(one.counted_in for one in found if one.instructions)
     out.print()
     out.print(
-        f"Registers of a thread on {', '.join(ARCHITECTURES)}; bytes of shared memory of a block; instructions "
-        f"({language}, {COUNTED}), of which so many of a kind:"
+        f"Registers of a thread on {', '.join(ARCHITECTURES)}; bytes of shared memory of a block; instructions in the "
+        f"text ({language}, {COUNTED}), in total and by kind:"
     )
-    heads = ("", *(a.removeprefix("sm_") for a in ARCHITECTURES), "shared", *_KINDS)
+    heads = ("", *(a.removeprefix("sm_") for a in ARCHITECTURES), "shared", *kinds)
     out.print(show.table(heads, rows))
     out.print(Text("no kernel spills or uses local memory", style="green"))
