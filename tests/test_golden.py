@@ -10,16 +10,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.codegen.golden_models import MODELS, kernels_of
+from tests.codegen.golden_models import CUDA_MODELS, MODELS, kernels_of
 
 FOLDER = Path(__file__).parent / "golden"
+#: What a file holds: the model's name and the target.
+FILES = {
+    **{f"{name}_kernels": (name, "cpu") for name in MODELS},
+    **{f"cuda_{name}_kernels": (name, "cuda") for name in CUDA_MODELS},
+}
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_kernels(name: str, update_golden: bool) -> None:
-    text = kernels_of(name)
+@pytest.mark.parametrize("stem", FILES)
+def test_kernels(stem: str, update_golden: bool) -> None:
+    text = kernels_of(*FILES[stem])
     ast.parse(text)
-    path = FOLDER / f"{name}_kernels.py"
+    path = FOLDER / f"{stem}.py"
     if update_golden:
         path.write_text(text, encoding="utf-8", newline="\n")
         return
@@ -28,4 +33,4 @@ def test_kernels(name: str, update_golden: bool) -> None:
 
 
 def test_every_file_has_its_model() -> None:
-    assert sorted(p.stem for p in FOLDER.glob("*.py")) == sorted(f"{name}_kernels" for name in MODELS)
+    assert sorted(p.stem for p in FOLDER.glob("*.py")) == sorted(FILES)

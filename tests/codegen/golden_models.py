@@ -144,7 +144,11 @@ MODELS: dict[str, tuple[Callable[[], Model], str]] = {
 }
 
 
-def kernels_of(name: str) -> str:
+#: The models whose CUDA kernels are kept as well.
+CUDA_MODELS = ("digits", "lstm", "convolution", "embedding")
+
+
+def kernels_of(name: str, target: str = "cpu") -> str:
     """The text of kernels.py, as it stands in the package."""
     build, dtype = MODELS[name]
-    return sb.emit_model(build(), dtype=dtype)["kernels.py"]
+    return sb.emit_model(build(), dtype=dtype, target=target)["kernels.py"]
