@@ -6,12 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from symbp.check.emulator import EmulatedDevice
 from symbp.errors import ShapeError
 from symbp.runtime.cuda import contraction
 from symbp.runtime.cuda.array import DeviceArray
 from symbp.runtime.cuda.contraction import Layout, contract, plan_contraction, run_contraction
+from tests.runtime.cuda.contraction_cases import cases
 
 Array = np.ndarray[Any, Any]
 
@@ -138,6 +141,25 @@ def test_every_tile(device: EmulatedDevice, dtype: str, monkeypatch: pytest.Monk
         edge = tile.edge
         Case(device, "bj,kj->bk", {"b": edge + 4, "j": 20, "k": edge // 2 + 1}, dtype=dtype).check(processors=1)
     plan_contraction.cache_clear()
+
+
+@settings(max_examples=40, deadline=None)
+@given(cases(), st.booleans())
+def test_random_contractions(case: tuple[str, list[Array], Array], accumulate: bool) -> None:
+    subscripts, inputs, out = case
+    device = EmulatedDevice()
+    expected = np.einsum(subscripts, *inputs) + (out if accumulate else 0)
+    arrays = [on_device(device, values) for values in (*inputs, out)]
+    contract(device, subscripts, *arrays, accumulate=accumulate)
+    np.testing.assert_allclose(arrays[2].to_host(), expected, rtol=1e-12, atol=1e-12)
+
+
+def on_device(device: EmulatedDevice, values: Array) -> DeviceArray:
+    """The same values with the same strides, and around them what else lies in the same memory."""
+    memory = values if values.base is None else values.base
+    whole = device.upload(memory)
+    strides = tuple(stride // values.itemsize for stride in values.strides)
+    return DeviceArray(whole.memory, whole.offset, values.shape, strides, values.dtype)
 
 
 def test_nothing_to_sum_gives_zeros(device: EmulatedDevice) -> None:
