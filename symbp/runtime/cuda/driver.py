@@ -36,18 +36,24 @@ class Driver:
         if calls is None:
             raise DeviceError("the GPU cannot be used: cuda-core and cuda-bindings are not installed", remedy=INSTALL)
         try:
-            self._ask(calls.cuInit, 0)
-            count = self._ask(calls.cuDeviceGetCount)
-        except DeviceError:
-            raise
+            (status,) = calls.cuInit(0)
         except Exception as error:  # cuda-bindings loads libcuda at its first call, and raises what it likes
             missing = type(error).__name__ == "DynamicLibNotFoundError"
             text = "no NVIDIA driver was found on this machine"
             raise DeviceError(text if missing else f"{text}: {_first_line(error)}", remedy=DRIVER) from None
+        _check(status, "cuInit")
+        count = self._ask(calls.cuDeviceGetCount)
         if ordinal >= count:
             found = f"the driver sees {count} of them" if count else "the driver sees none"
             raise DeviceError(f"no GPU number {ordinal} was found: {found}", remedy="look at CUDA_VISIBLE_DEVICES")
         self.ordinal = ordinal
+        try:
+            self._open(ordinal)
+        except Exception as error:  # cuda-core has errors of its own
+            raise DeviceError(f"GPU number {ordinal} cannot be used: {_first_line(error)}") from None
+        self._context = self._ask(calls.cuCtxGetCurrent)
+
+    def _open(self, ordinal: int) -> None:
         device = CoreDevice(ordinal)
         # The device's primary context: the one that CuPy, PyTorch, JAX and Numba use as well.
         device.set_current()
@@ -59,7 +65,6 @@ class Driver:
         # Work is captured on a stream of its own, so that nobody's use of the default stream can spoil it.
         self._capturing = device.create_stream()
         self._stream = int(self._own.handle)
-        self._context = self._ask(calls.cuCtxGetCurrent)
 
     @property
     def stream(self) -> int:
@@ -142,8 +147,11 @@ class Driver:
 
     def capture(self, program: Callable[[], None]) -> Any:
         """What the program asks for, as a graph; nothing of it is done."""
-        builder = self._capturing.create_graph_builder()
-        builder.begin_building()
+        try:
+            builder = self._capturing.create_graph_builder()
+            builder.begin_building()
+        except Exception as error:
+            raise DeviceError(f"a CUDA graph cannot be begun: {_first_line(error)}") from None
         self._stream = int(self._capturing.handle)
         try:
             program()
@@ -167,9 +175,11 @@ class Driver:
 
     def _ask(self, function: Any, *arguments: Any) -> Any:
         """The result of a call of the driver, or DeviceError."""
-        status, *results = function(*arguments)
-        if status != calls.CUresult.CUDA_SUCCESS:
-            raise _error(status, function.__name__)
+        try:
+            status, *results = function(*arguments)
+        except RuntimeError as error:  # cuda-bindings does not find the function in this driver
+            raise DeviceError(f"{function.__name__}: {_first_line(error)}", remedy="update the NVIDIA driver") from None
+        _check(status, function.__name__)
         return None if not results else results[0] if len(results) == 1 else tuple(results)
 
 
@@ -203,6 +213,11 @@ _MEANINGS: dict[str, tuple[str, str | None]] = {
     "CUDA_ERROR_LAUNCH_TIMEOUT": ("a kernel took longer than the display allows", "use a smaller batch"),
     "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED": ("this cannot be done while a CUDA graph is captured", None),
 }
+
+
+def _check(status: Any, asked: str) -> None:
+    if status != calls.CUresult.CUDA_SUCCESS:
+        raise _error(status, asked)
 
 
 def _error(status: Any, asked: str) -> DeviceError:

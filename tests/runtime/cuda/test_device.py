@@ -586,6 +586,29 @@ def test_a_gpu_that_is_not_there(core: Any) -> None:
         driver.Driver()
 
 
+def test_what_cuda_core_and_an_old_driver_raise_is_told(core: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = driver.Driver()
+
+    def old(*arguments: Any) -> Any:
+        raise RuntimeError('Function "cuMemGetInfo" not found')
+
+    old.__name__ = "cuMemGetInfo"
+    core.calls.cuMemGetInfo = old
+    with pytest.raises(DeviceError) as caught:
+        opened.memory()
+    assert str(caught.value) == 'cuMemGetInfo: Function "cuMemGetInfo" not found; update the NVIDIA driver'
+
+    def refuse(*_: Any) -> Any:
+        raise ValueError("in use\nby others")
+
+    monkeypatch.setattr(core.streams[1][0], "create_graph_builder", refuse)
+    with pytest.raises(DeviceError, match=r"a CUDA graph cannot be begun: in use$"):
+        opened.capture(lambda: None)
+    monkeypatch.setattr(driver, "CoreDevice", refuse)
+    with pytest.raises(DeviceError, match=r"GPU number 0 cannot be used: in use$"):
+        driver.Driver()
+
+
 def test_shared_memory_above_48_kib_is_asked_for(core: Any) -> None:
     core.calls.answers |= {"cuModuleLoadData": ("module",), "cuModuleGetFunction": ("function",)}
     opened = driver.Driver()
