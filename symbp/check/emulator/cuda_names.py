@@ -13,6 +13,7 @@ from symbp.check.emulator.frame import Frame, Site
 from symbp.check.emulator.lanes import WARP
 from symbp.check.emulator.local import LocalArray
 from symbp.check.emulator.memory import Memory
+from symbp.check.emulator.primitives import fused_multiply_add
 from symbp.check.emulator.values import Value, blend, cast, is_vector, truth
 
 ALL_LANES = 0xFFFFFFFF
@@ -252,5 +253,6 @@ CALLS: dict[str, Callable[..., Value]] = {
     "clz": leading_zeros,
     "ffs": find_first_set,
     "selp": choose,
+    "fma": fused_multiply_add,
     **{f"atomic.{operation}": atomic_call(operation) for operation in ATOMICS},
 }

@@ -66,9 +66,3 @@ class Memory:
     def mark(self, start: int, size: int) -> None:
         """The bytes from `start` have been written."""
         self.written[start // self.granule : -(-(start + size) // self.granule)] = True
-
-    def unwritten(self, start: int, size: int) -> int | None:
-        """The first byte of a range that has not been written."""
-        first = start // self.granule
-        missing = np.flatnonzero(~self.written[first : -(-(start + size) // self.granule)])
-        return (first + int(missing[0])) * self.granule if len(missing) else None
