@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from symbp.runtime.cuda import batches, ptx_cache
-from symbp.runtime.cuda.contraction_kernels import Access, Tile, tile_kernel
+from symbp.runtime.cuda.contraction import TILES
+from symbp.runtime.cuda.contraction_kernels import Access, tile_kernel
 from symbp.runtime.cuda.kernel import NUMBA_CUDA, Kernel, Size, raw_kernel
 from symbp.runtime.cuda.ptx_cache import cached_ptx
 
@@ -66,7 +67,7 @@ def closing_over(value: Any) -> Kernel:
 
 
 def test_kernels_from_one_place_are_told_by_what_they_close_over(compiled: list[str]) -> None:
-    values = [1, 1.0, np.float32(1), "1", np.float32, np.dtype("f4"), Tile(32, 16, 64), Tile(64, 16, 64), None, (1, 2)]
+    values = [1, 1.0, np.float32(1), "1", np.float32, np.dtype("f4"), *TILES["float32"], None, (1, 2)]
     values += [closing_over(1).function, closing_over(2).function]
     for _ in range(2):
         for value in values:
@@ -95,7 +96,7 @@ def test_another_version_of_a_compiler_or_a_source_is_another_file(
 
 def test_tiles_of_products_can_be_kept(compiled: list[str]) -> None:
     accesses = [Access(False, width, folded, False) for width in (1, 4) for folded in (False, True)]
-    kernels = [tile_kernel(dtype, Tile(32, 16, 64), a, a) for dtype in ("float32", "float64") for a in accesses]
+    kernels = [tile_kernel(dtype, TILES[dtype][-1], a, a) for dtype in ("float32", "float64") for a in accesses]
     for _ in range(2):
         for kernel in kernels:
             cached_ptx(kernel, (9, 0))
