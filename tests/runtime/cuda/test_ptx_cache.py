@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from symbp.runtime.cuda import batches, ptx_cache
-from symbp.runtime.cuda.contraction import TILES
-from symbp.runtime.cuda.contraction_kernels import Access, tile_kernel
+from symbp.runtime.cuda.contraction import TILES, contract
 from symbp.runtime.cuda.kernel import NUMBA_CUDA, Kernel, Size, raw_kernel
 from symbp.runtime.cuda.ptx_cache import cached_ptx
+from tests.runtime.cuda.fake_device import FakeDevice
 
 
 @pytest.fixture
@@ -94,9 +94,22 @@ def test_another_version_of_a_compiler_or_a_source_is_another_file(
     assert len(compiled) == 3
 
 
+class Collecting(FakeDevice):
+    """Runs nothing, and holds the kernels it was asked to run."""
+
+    def launch_blocks(self, kernel: Any, blocks: Any, *arguments: Any) -> None:
+        self.kernels = [*getattr(self, "kernels", ()), kernel]
+
+
 def test_tiles_of_products_can_be_kept(compiled: list[str]) -> None:
-    accesses = [Access(False, width, folded, False) for width in (1, 4) for folded in (False, True)]
-    kernels = [tile_kernel(dtype, TILES[dtype][-1], a, a) for dtype in ("float32", "float64") for a in accesses]
+    device = Collecting()
+    for dtype in (np.float32, np.float64):
+        for extents in ((7, 13, 5), (256, 64, 128)):
+            rows, summed, columns = extents
+            left, right = device.empty((rows, summed), dtype), device.empty((summed, columns), dtype)
+            contract(device, "bj,jk->bk", left, right, device.empty((rows, columns), dtype))
+    kernels = list(dict.fromkeys(device.kernels))
+    assert len(kernels) >= 2
     for _ in range(2):
         for kernel in kernels:
             cached_ptx(kernel, (9, 0))
