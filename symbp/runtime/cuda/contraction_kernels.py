@@ -12,7 +12,7 @@ Rows, columns and the summed index may each stand for two axes that do not merge
 ``i // inner * outer_stride + i % inner * inner_stride``. Where there is one axis only, no division is compiled.
 """
 
-# Annotations of kernels are read when they are decorated, so they must not be strings.
+# Annotations of kernels must not be strings: they name what only the function around the kernel knows.
 
 # mypy: disable-error-code="no-untyped-def, valid-type, index, operator"
 
