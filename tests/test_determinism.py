@@ -48,13 +48,13 @@ def block() -> sb.Model:
 
 
 def digests() -> dict[str, str]:
-    """The SHA-256 of every file of three packages."""
+    """The SHA-256 of every file of three packages for both targets."""
     from symbp.pipeline import emit_model  # late: a test run that only collects need not load the compiler
 
     found = {}
     for build in (digits, text, block):
         model = build()
-        for name, content in emit_model(model).items():
+        for name, content in emit_model(model, target="cpu,cuda").items():
             found[f"{model.name}/{name}"] = hashlib.sha256(content.encode()).hexdigest()
     return found
 
@@ -68,7 +68,7 @@ def test_the_bytes_do_not_depend_on_the_hash_seed() -> None:
         assert done.returncode == 0, done.stderr
         answers.append(json.loads(done.stdout))
     first = answers[0]
-    assert {"digits/kernels.py", "text/kernels.py", "block/kernels.py"} <= first.keys()
+    assert {"digits/kernels.py", "text/kernels.py", "block/kernels.py", "text/cuda_kernels.py"} <= first.keys()
     assert len({first["digits/kernels.py"], first["text/kernels.py"], first["block/kernels.py"]}) == 3
     for seed, other in zip(SEEDS[1:], answers[1:], strict=True):
         assert other.keys() == first.keys()

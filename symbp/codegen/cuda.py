@@ -41,10 +41,12 @@ def cuda_context(plan: Plan, dtype: str) -> dict[str, Any]:
     """The kernels and programs of the kernels' file, and the pieces of the interface's functions."""
     launched = {p.name: tuple(_kernels(p.steps)) for p in plan.procedures}
     own = (*TAKEN, *(k.name for found in launched.values() for k in found), *launched, "train_step_into")
+    # A whole step takes the inputs, the loss, and what the optimizer keeps: none may be called like another.
+    kept = (*state_inputs(plan), *(name for name in plan.state if name == plan.loss))
     kernels: dict[str, KernelText] = {}
     programs: dict[str, HostText] = {}
     for procedure in plan.procedures:
-        taken = frozenset(own if procedure.name == "update" else (*own, *state_inputs(plan)))
+        taken = frozenset(own if procedure.name == "update" else (*own, *kept))
         file = FileNames(code_names(plan, taken), taken)
         for kernel in launched[procedure.name]:
             kernels[kernel.name] = write_kernel(plan, procedure, kernel, dtype, file)
