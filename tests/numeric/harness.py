@@ -207,7 +207,7 @@ def arguments(net: ModuleType, feed: Feed) -> tuple[Any, list[Array]]:
     """Parameters and inputs as ``loss_and_grad`` takes them, or ``predict`` in a module without a loss."""
     params = net.init(seed=0)
     for name in params:
-        params[name][...] = feed[name]
+        params[name][...] = feed[name].astype(net.DTYPE)
     return params, inputs_of(net.loss_and_grad if hasattr(net, "loss_and_grad") else net.predict, net, feed)
 
 

@@ -1,12 +1,13 @@
 """Put a barrier wherever a thread touches what another thread of its team may have written, or the other way round.
 
 Between two barriers, two accesses of one element are safe if neither writes, or if one thread makes both: the first
-thread of the team (`Once`), or the thread that a point of one and the same box falls to (`Share`).
+thread of the team (`Once`), or the thread that a point of one and the same box falls to (`Share`). What one step of a
+scan has touched meets the next step, with the step's index counted back by one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from symbp.ir.affine import Affine, Index
@@ -14,7 +15,7 @@ from symbp.ir.nodes import Barrier, Bound, Combine, If, Loop, Node, Note, Once, 
 from symbp.ir.plan import Team
 from symbp.schedule.access import Access, accesses
 
-Box = tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
+Box = tuple[tuple[Bound, Bound], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,23 +23,37 @@ class _Touch:
     """An access since the last barrier, and which threads made it.
 
     `by` is "once", "all", or the box that was dealt out; subscripts are then written with the box's axes as ``#0, #1``.
+    `steady` are the axes whose subscript is the same for every thread at that time.
     """
 
     tensor: str
-    subscripts: tuple[str, ...] | None
+    subscripts: tuple[Affine, ...] | None
     writes: bool
     by: str | Box
+    steady: tuple[int, ...] = ()
+
+    def at_turn(self, index: Index, turn: Affine) -> _Touch:
+        """The same access when the loop over `index` is at another turn."""
+        if self.subscripts is None:
+            return self
+        return replace(self, subscripts=tuple(s.substitute({index: turn}) for s in self.subscripts))
 
 
-def place_barriers(nodes: Iterable[Node], team: Team, in_memory: frozenset[str]) -> tuple[Node, ...]:
-    """The nodes with a `Barrier` before each that needs one. `in_memory` are the scalars that live in memory."""
-    return _Placer(team, in_memory).place(tuple(nodes), [])
+def place_barriers(
+    nodes: Iterable[Node], team: Team, in_memory: frozenset[str], agreed: Iterable[Index] = ()
+) -> tuple[Node, ...]:
+    """The nodes with a `Barrier` before each that needs one.
+
+    `in_memory` are the scalars that live in memory, `agreed` the indices that all threads of the team agree on.
+    """
+    return _Placer(team, in_memory, frozenset(agreed)).place(tuple(nodes), [])
 
 
 @dataclass(frozen=True, slots=True)
 class _Placer:
     team: Team
     in_memory: frozenset[str]
+    agreed: frozenset[Index]
 
     def place(self, nodes: tuple[Node, ...], seen: list[_Touch]) -> tuple[Node, ...]:
         """The nodes with barriers; `seen` is changed to what has been touched since the last one."""
@@ -46,8 +61,8 @@ class _Placer:
         for node in nodes:
             if isinstance(node, Loop):
                 self._guard(result, node.lower, node.stop, seen)
-                body = self._closed_loop(node.body, seen)
-                result.append(replace(node, body=body))
+                inner = replace(self, agreed=self.agreed | {node.index})
+                result.append(replace(node, body=inner._closed_loop(node, seen)))
             elif isinstance(node, If):
                 self._meet(result, self._touches(If(node.guards, ())), seen)
                 # Whether or not the body ran: what it touched counts, and a barrier in it does not.
@@ -71,11 +86,15 @@ class _Placer:
 
     def _guard(self, result: list[Node], lower: Bound, stop: Bound, seen: list[_Touch]) -> None:
         reads = [r for bound in (lower, stop) for v in bound.values for r in v.reads()]
-        self._meet(result, [_Touch(r.tensor, tuple(map(str, r.subscripts)), False, "all") for r in reads], seen)
+        self._meet(result, [self._touch(r.tensor, r.subscripts, False, "all", {}) for r in reads], seen)
 
-    def _closed_loop(self, body: tuple[Node, ...], seen: list[_Touch]) -> tuple[Node, ...]:
+    def _closed_loop(self, loop: Loop, seen: list[_Touch]) -> tuple[Node, ...]:
         """A loop's body, with a barrier at its end if one turn would meet the next without one."""
-        placed = self.place(body, seen)
+        placed = self.place(loop.body, seen)
+        # With a barrier in each turn only the turn just before is still to be met, else any earlier one.
+        apart = any(isinstance(n, Barrier) for n in placed)
+        before = loop.index - loop.step if apart else Affine.of(Index(f"{loop.index}~"))
+        seen[:] = [t.at_turn(loop.index, before) for t in seen]
         again = list(seen)
         if self.place(placed, again) != placed:
             placed = (*placed, Barrier())
@@ -94,16 +113,26 @@ class _Placer:
         if isinstance(node, Once):
             by = "once"
         elif isinstance(node, Share):
-            by = tuple((tuple(map(str, a.lower.values)), tuple(map(str, a.stop.values))) for a in node.axes)
+            by = tuple((a.lower, a.stop) for a in node.axes)
         names = {index: Affine.of(Index(f"#{k}")) for k, index in enumerate(axes)}
         found: dict[_Touch, None] = {}
         for access in accesses((node,)):
             if self._is_memory(access):
-                subscripts = None
-                if access.subscripts is not None:
-                    subscripts = tuple(str(s.substitute(names)) for s in access.subscripts)
-                found[_Touch(access.tensor, subscripts, access.writes, by)] = None
+                found[self._touch(access.tensor, access.subscripts, access.writes, by, names)] = None
         return list(found)
+
+    def _touch(
+        self,
+        tensor: str,
+        subscripts: tuple[Affine, ...] | None,
+        writes: bool,
+        by: str | Box,
+        names: Mapping[Index, Affine],
+    ) -> _Touch:
+        if subscripts is None:
+            return _Touch(tensor, None, writes, by)
+        steady = (k for k, s in enumerate(subscripts) if not s.reads() and set(s.indices()) <= self.agreed)
+        return _Touch(tensor, tuple(s.substitute(names) for s in subscripts), writes, by, tuple(steady))
 
     def _is_memory(self, access: Access) -> bool:
         return access.subscripts is None or bool(access.subscripts) or access.tensor in self.in_memory
@@ -113,15 +142,31 @@ def _clash(new: _Touch, old: _Touch) -> bool:
     """True if two different threads may touch one element, and one of them writes."""
     if new.tensor != old.tensor or not (new.writes or old.writes):
         return False
-    if new.by == old.by == "once":
+    if new.by == old.by == "once" or _are_apart(new, old):
         return False
-    dealt = isinstance(new.by, tuple) and new.by == old.by
-    # In a box an element with the same subscripts falls to the same thread, if they tell all its points apart.
-    same_thread = dealt and new.subscripts == old.subscripts and _names_all(new)
-    return not same_thread
+    return not (isinstance(new.by, tuple) and new.by == old.by and _is_one_thread(new, old))
 
 
-def _names_all(touch: _Touch) -> bool:
-    assert isinstance(touch.by, tuple)
-    text = " ".join(touch.subscripts or ())
-    return all(f"#{k}" in text for k in range(len(touch.by)))
+def _is_one_thread(new: _Touch, old: _Touch) -> bool:
+    """True if an element that points of one box touch twice falls to the same thread both times.
+
+    It does if some axis names a point's place alone, for each axis of the box, or if all subscripts are the same.
+    """
+    if new.subscripts is None or old.subscripts is None:
+        return False
+    assert isinstance(new.by, tuple)
+    alike = [a for a, b in zip(new.subscripts, old.subscripts, strict=True) if a == b]
+    places = [Index(f"#{k}") for k in range(len(new.by))]
+    if all(any(s.as_index() == place for s in alike) for place in places):
+        return True
+    named = {i for s in alike for i in s.indices()}
+    return len(alike) == len(new.subscripts) and set(places) <= named
+
+
+def _are_apart(new: _Touch, old: _Touch) -> bool:
+    """True if along some axis the two are at different places: ``h[t + 1]`` and ``h[t]``."""
+    if new.subscripts is None or old.subscripts is None:
+        return False
+    both = set(new.steady) & set(old.steady)
+    apart = (new.subscripts[k] - old.subscripts[k] for k in sorted(both))
+    return any(d.is_constant and int(d) for d in apart)

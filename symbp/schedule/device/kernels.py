@@ -105,7 +105,7 @@ class _Maker:
             agreed = fixed | {axis.index for axis in shape.points}
             body = share(body, ranges, agreed)
             body = store_once(body, self.in_memory)
-            body = place_barriers(body, team, self.in_memory)
+            body = place_barriers(body, team, self.in_memory, agreed)
         statements = tuple(n.statement for n in walk(nodes) if isinstance(n, Note))
         used = {n for names in touched(nodes) for n in names}
         title = "parameters" if self.procedure.name == "update" else _title(nodes, statements)

@@ -101,3 +101,28 @@ def test_what_a_condition_skips_is_no_barrier() -> None:
     )
     lines = placed(share(put(at("a", K), at("x", K))), inside, share(put(at("c", K), at("a", 8 - Affine.of(K)))))
     assert lines.count("barrier") == 2
+
+
+def test_none_where_the_next_step_reads_what_its_own_thread_wrote() -> None:
+    """``h[t + 1, k]`` of this step is ``h[t, k]`` of the next; all ``h[s, k]`` before are the same thread's too."""
+    one = share(put(at("h", T + 1, K), at("h", T, K)))
+    assert "barrier" not in placed(Loop(T, Bound((ZERO,)), Bound((Affine.of(4),)), (one,)))
+    s = Index("s")
+    all_before = Loop(s, Bound((ZERO,)), Bound((T + 1,)), (Store(TOTAL, Body.of(at("h", s, K)), Update.ADD),))
+    two = share(all_before, put(at("h", T + 1, K), TOTAL))
+    assert "barrier" not in placed(Loop(T, Bound((ZERO,)), Bound((Affine.of(4),)), (two,)))
+
+
+def test_none_before_another_steps_row() -> None:
+    """A step's row of z is written while others may still read the row of the step before."""
+    first = share(put(at("z", T, K), at("h", T, K)))
+    second = share(put(at("h", T + 1, K), at("z", T, 8 - Affine.of(K))))
+    lines = placed(Loop(T, Bound((ZERO,)), Bound((Affine.of(4),)), (first, second)))
+    assert [k for k, line in enumerate(lines) if line == "barrier"] == [3]
+
+
+def test_one_where_every_step_writes_the_same_row() -> None:
+    first = share(put(at("z", K), at("h", T, K)))
+    second = share(put(at("h", T + 1, K), at("z", 8 - Affine.of(K))))
+    lines = placed(Loop(T, Bound((ZERO,)), Bound((Affine.of(4),)), (first, second)))
+    assert [k for k, line in enumerate(lines) if line == "barrier"] == [3, 6]
