@@ -158,3 +158,39 @@ def test_float32_kernels_have_no_double_in_them(tmp_path: Path) -> None:
             doubles[kernel] = {str(v) for v, kind in types.items() if kind == numba.float64 and not v.startswith("$")}
     assert doubles["predict_into"] == doubles["forward"] == doubles["backward"] == set()
     assert {re.sub(r"\.\d+$", "", v) for v in doubles["update"]} <= {"learning_rate", "t", "m_bias", "v_bias"}
+
+
+def test_inputs_may_be_called_as_the_code_calls_its_own() -> None:
+    """``real`` and ``view`` are names of every kernel file, ``m`` and ``v`` are the vectors of Adam."""
+    model = sb.Model("clash")
+    b, j = model.axis("b", "batch"), model.axis("j", 5)
+    x, y, m = (model.input(name, b, j) for name in ("real", "view", "m"))
+    h = sb.Dense(5, sb.tanh, name="kernel")(x)
+    model.output(h)
+    model.loss(sb.mse(h, y) + sb.mse(h, m))
+    model.optimizer(sb.Adam(learning_rate=0.1))
+    files = sb.emit_model(model, standalone=False)
+    for path, text in files.items():
+        compile(text, path, "exec")
+    assert (
+        "def train_step_into(\n    params, real_2, view_2, m_2, workspace, grads, m, v, numbers, count\n):"
+        in (files["kernels.py"])
+    )
+    assert "    n_batch = real_2.shape[0]\n" in files["kernels.py"]
+    assert "def predict(params: Parameters, real: ArrayLike) -> Array:" in files["__init__.py"]
+    assert "    value = kernels.forward(flat, real, view, m, workspace)\n" in files["__init__.py"]
+
+
+@pytest.mark.slow
+def test_training_with_such_names(tmp_path: Path) -> None:
+    model = sb.Model("renamed")
+    b, j = model.axis("b", "batch"), model.axis("j", 5)
+    x, m = model.input("real", b, j), model.input("m", b, j)
+    model.loss(sb.mse(sb.Dense(5, sb.tanh)(x), m))
+    model.optimizer(sb.Adam(learning_rate=0.05))
+    net = sb.load_generated(sb.compile_model(model, tmp_path, standalone=False))
+    source = np.random.default_rng(0)
+    data = source.normal(size=(7, 5)).astype(np.float32)
+    params = net.init(seed=0)
+    log = net.fit(params, net.optimizer_state(params), data, np.tanh(data), epochs=60, batch=3, progress=False)
+    assert log.loss[-1] < log.loss[0] / 4
