@@ -25,24 +25,28 @@ def tell(row: dict[str, Any]) -> None:
     print(MARK + json.dumps(row, default=str), flush=True)
 
 
-def environment(**given: str) -> dict[str, str]:
+def environment() -> dict[str, str]:
     """That of this process, with this tree first and no framework taking the whole of the device's memory."""
     paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
     found = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in paths if p), "PYTHONUNBUFFERED": "1"}
     found |= {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_CPP_MIN_LOG_LEVEL": "3", "NUMBA_NUM_THREADS": "1"}
     found |= {"OMP_NUM_THREADS": "2", "NUMBA_CUDA_LOW_OCCUPANCY_WARNINGS": "0"}
-    return {**found, **given}
+    return found
 
 
 class Child:
     """A process whose rows arrive one by one; it is ended when its time is up."""
 
-    def __init__(self, module: str, *arguments: object, before: tuple[str, ...] = (), **settings: str) -> None:
-        command = [*before, sys.executable, "-m", f"benchmarks.gpu.{module}", *map(str, arguments)]
+    def __init__(
+        self, module: str, *arguments: object, before: tuple[str, ...] = (), command: list[str] | None = None
+    ) -> None:
+        """`before` is a program that runs it; `command` is what Python is given instead of the module."""
+        given = ["-m", f"benchmarks.gpu.{module}", *map(str, arguments)] if command is None else command
+        command = [*before, sys.executable, *given]
         self._process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env=environment(**settings),
+            env=environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
