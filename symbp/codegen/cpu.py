@@ -47,7 +47,7 @@ def _predict(plan: Plan, text: ProcedureText) -> dict[str, Any]:
         extents = [size_code(e) for e in tensor.shape] or ["1"]
         dtype = "np.int64" if tensor.dtype is DType.INT else "DTYPE"
         lines.append(f"{code_name(tensor.name)} = np.empty({tuple_text(extents)}, {dtype})")
-    arguments = ["flat" if a == "params" else a for a in text.given]
+    arguments = _handed(plan, text.given)
     lines.append(call("kernels.predict_into", arguments, indent=4))
     names = [code_name(t.name) if t.shape else f"float({code_name(t.name)}[0])" for t in plan.outputs]
     typed = ["params: Parameters", *(f"{n}: ArrayLike" for n in inputs)]
@@ -75,10 +75,10 @@ def _train(plan: Plan, texts: dict[str, ProcedureText]) -> dict[str, Any]:
         "enter": _enter(inputs),
         "scratch": scratch_lines(plan, "train"),
         "loss_scratch": scratch_lines(plan, "train", forward.given),
-        "forward": call("kernels.forward", _flat(forward.given), indent=17),
+        "forward": call("kernels.forward", _handed(plan, forward.given), indent=17),
         # Two calls, not one of loss_and_grad_into: that one would compile the code of both a second time.
-        "value": call("kernels.forward", _flat(forward.given), indent=12),
-        "backward": call("kernels.backward", _flat(backward.given, grads="grads.flat"), indent=4),
+        "value": call("kernels.forward", _handed(plan, forward.given), indent=12),
+        "backward": call("kernels.backward", _handed(plan, backward.given, grads="grads.flat"), indent=4),
     }
 
 
@@ -89,9 +89,9 @@ def _fit(plan: Plan, texts: dict[str, ProcedureText], inputs: list[str]) -> dict
     batched, batch_size = batching(plan, inputs)
     typed = ["params: Parameters", "state: OptimizerState", *(f"{n}: ArrayLike" for n in inputs)]
     written = forward_places(plan)
-    arguments = _flat(step)
+    arguments = _handed(plan, step)
     if batched:
-        loop = _flat(_train_steps_arguments(step, batched))
+        loop = _handed(plan, _train_steps_arguments(step, batched))
         steps = call("kernels.train_steps_into", loop, indent=8)
     else:
         steps = call("kernels.train_step_into", arguments, indent=8, lead="losses[first] = ")
@@ -110,7 +110,7 @@ def _fit(plan: Plan, texts: dict[str, ProcedureText], inputs: list[str]) -> dict
         "explain_header": signature(
             "_first_not_finite", ["params: Parameters", *(f"{n}: Array" for n in inputs)], "str | None"
         ),
-        "forward": call("kernels.forward", _flat(texts["forward"].given), indent=12),
+        "forward": call("kernels.forward", _handed(plan, texts["forward"].given), indent=12),
         "written": [(text, place) for text, place, _ in written],
         "written_sizes": [s.name for s in plan.sizes() if any(s in sizes for _, _, sizes in written)],
     }
@@ -138,8 +138,10 @@ def _enter(inputs: list[str]) -> str:
     return enter("_door.enter", ["flat"], inputs)
 
 
-def _flat(arguments: list[str] | tuple[str, ...], grads: str = "grads") -> list[str]:
-    return ["flat" if a == "params" else grads if a == "grads" else a for a in arguments]
+def _handed(plan: Plan, arguments: Sequence[str], grads: str = "grads") -> list[str]:
+    """Arguments as the interface hands them to kernels: a number as itself, not as an array without axes."""
+    names = {"params": "flat", "grads": grads, **{t.name: f"{t.name}[()]" for t in plan.inputs if not t.shape}}
+    return [names.get(a, a) for a in arguments]
 
 
 def _headed(text: ProcedureText) -> dict[str, Any]:

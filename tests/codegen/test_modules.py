@@ -194,3 +194,25 @@ def test_training_with_such_names(tmp_path: Path) -> None:
     params = net.init(seed=0)
     log = net.fit(params, net.optimizer_state(params), data, np.tanh(data), epochs=60, batch=3, progress=False)
     assert log.loss[-1] < log.loss[0] / 4
+
+
+@pytest.mark.slow
+def test_single_numbers_as_inputs(tmp_path: Path) -> None:
+    """Of either type, as an index, as a factor and as a value of its own."""
+    model = sb.Model("single")
+    n, k = model.axis("n", "batch"), model.axis("k", 5)
+    x, kind, scale = model.input("x", n), model.input("kind", dtype="int", below=5), model.input("scale")
+    w = model.parameter("w", k)
+    y = model.define("y[n]", w[kind] * x[n] * scale + kind)
+    model.output(y)
+    model.loss(sb.mean((y[n] - 5) ** 2, n))
+    model.optimizer(sb.SGD(learning_rate=0.05))
+    net = sb.load_generated(sb.compile_model(model, tmp_path, standalone=False))
+    params = net.init(seed=0)
+    params.w = np.arange(5, dtype=np.float32)
+    ones = np.ones(7, np.float32)
+    assert np.array_equal(net.predict(params, ones, 2, 1.5), np.full(7, 5, np.float32))
+    params.w = np.zeros(5, np.float32)
+    log = net.fit(params, net.optimizer_state(params), ones, 2, 1.5, epochs=40, progress=False)
+    assert log.loss[-1] < 1e-3 < log.loss[0]
+    assert np.count_nonzero(params.w) == 1
