@@ -62,7 +62,7 @@ def lower_exact(statement: Statement, program: Program, *, sets: bool) -> tuple[
     count = ONE
     for index in statement.indices:
         count = count * statement.domain.range_of(index).extent
-    note = Note(replace(statement, accumulate=not sets))
+    note = Note(statement)  # with +=, as several points add to one element
     spread = Spread(sums, statement.subscripts, statement.body, largest, count)
     find = (Fill(largest), note, *loops_of(statement, program, (Largest(largest, statement.body),)))
     add = (Fill(sums), note, *loops_of(statement, program, (spread,)))
