@@ -122,6 +122,7 @@ def compile_model(
 ) -> Path:
     """Write the package of `model` to `directory`/<model name> and return its path.
 
+    `target` is ``cpu`` or ``cuda``, or ``cpu,cuda`` for both: ``digits`` for the CPU and ``digits.cuda`` in it.
     The package replaces an older one at once; a folder that symbp did not write is never touched.
     Raises SpecError, ShapeError or DerivativeError for the model, TargetError for the target, FileError for the folder.
     """

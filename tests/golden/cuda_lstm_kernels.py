@@ -477,7 +477,6 @@ def backward_lstm_h_bar_2(params: Reals, workspace: Reals, n_batch: Size, n_time
                 for l in range(16):
                     total += lstm_U[k, q, l] * lstm_z_bar[b, t, q, l]
             lstm_h_bar[b, t, k] = total
-        cuda.syncwarp()
 
 
 @column_kernel
