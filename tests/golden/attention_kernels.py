@@ -33,17 +33,13 @@ def predict_into(params, x, workspace, attention):
     attention_q_head = view(workspace, 0, (n_batch, n_time, 2, 4))
     attention_k_head = view(workspace, 8 * n_batch * n_time, (n_batch, n_time, 2, 4))
     attention_v_head = view(workspace, 16 * n_batch * n_time, (n_batch, n_time, 2, 4))
-    attention_a = view(workspace, 24 * n_batch * n_time, (n_batch, 2, n_time, n_time))
+    attention_a = view(workspace, 32 * n_batch * n_time, (n_batch, 2, n_time, n_time))
     attention_p = view(
         workspace,
-        24 * n_batch * n_time + 2 * n_batch * n_time * n_time,
+        32 * n_batch * n_time + 2 * n_batch * n_time * n_time,
         (n_batch, 2, n_time, n_time),
     )
-    attention_o = view(
-        workspace,
-        24 * n_batch * n_time + 4 * n_batch * n_time * n_time,
-        (n_batch, n_time, 2, 4),
-    )
+    attention_o = view(workspace, 24 * n_batch * n_time, (n_batch, n_time, 2, 4))
     attention_p_exp = view(
         workspace,
         32 * n_batch * n_time + 4 * n_batch * n_time * n_time,
@@ -160,25 +156,17 @@ def forward(params, x, y, workspace):
     attention_q_head = view(workspace, 0, (n_batch, n_time, 2, 4))
     attention_k_head = view(workspace, 8 * n_batch * n_time, (n_batch, n_time, 2, 4))
     attention_v_head = view(workspace, 16 * n_batch * n_time, (n_batch, n_time, 2, 4))
-    attention_a = view(workspace, 24 * n_batch * n_time, (n_batch, 2, n_time, n_time))
+    attention_a = view(workspace, 56 * n_batch * n_time, (n_batch, 2, n_time, n_time))
     attention_p = view(
         workspace,
-        24 * n_batch * n_time + 2 * n_batch * n_time * n_time,
+        56 * n_batch * n_time + 2 * n_batch * n_time * n_time,
         (n_batch, 2, n_time, n_time),
     )
-    attention_o = view(
-        workspace,
-        24 * n_batch * n_time + 4 * n_batch * n_time * n_time,
-        (n_batch, n_time, 2, 4),
-    )
-    attention = view(
-        workspace,
-        32 * n_batch * n_time + 4 * n_batch * n_time * n_time,
-        (n_batch, n_time, 8),
-    )
+    attention_o = view(workspace, 24 * n_batch * n_time, (n_batch, n_time, 2, 4))
+    attention = view(workspace, 32 * n_batch * n_time, (n_batch, n_time, 8))
     attention_p_exp = view(
         workspace,
-        40 * n_batch * n_time + 4 * n_batch * n_time * n_time,
+        56 * n_batch * n_time + 4 * n_batch * n_time * n_time,
         (n_batch, 2, n_time, n_time),
     )
 
@@ -297,19 +285,11 @@ def backward(params, x, y, workspace, grads):
     attention_v_head = view(workspace, 16 * n_batch * n_time, (n_batch, n_time, 2, 4))
     attention_p = view(
         workspace,
-        24 * n_batch * n_time + 2 * n_batch * n_time * n_time,
+        56 * n_batch * n_time + 2 * n_batch * n_time * n_time,
         (n_batch, 2, n_time, n_time),
     )
-    attention_o = view(
-        workspace,
-        24 * n_batch * n_time + 4 * n_batch * n_time * n_time,
-        (n_batch, n_time, 2, 4),
-    )
-    attention = view(
-        workspace,
-        32 * n_batch * n_time + 4 * n_batch * n_time * n_time,
-        (n_batch, n_time, 8),
-    )
+    attention_o = view(workspace, 24 * n_batch * n_time, (n_batch, n_time, 2, 4))
+    attention = view(workspace, 32 * n_batch * n_time, (n_batch, n_time, 8))
     attention_Q_bar = view(grads, 0, (8, 2, 4))
     attention_c_q_bar = view(grads, 64, (2, 4))
     attention_K_bar = view(grads, 72, (8, 2, 4))
@@ -319,38 +299,24 @@ def backward(params, x, y, workspace, grads):
     attention_W_bar = view(grads, 216, (2, 4, 8))
     attention_c_bar = view(grads, 280, (8,))
     attention_q_head_bar = view(
-        workspace,
-        24 * n_batch * n_time + 4 * n_batch * n_time * n_time,
-        (n_batch, n_time, 2, 4),
+        workspace, 24 * n_batch * n_time, (n_batch, n_time, 2, 4)
     )
     attention_k_head_bar = view(
-        workspace,
-        40 * n_batch * n_time + 6 * n_batch * n_time * n_time,
-        (n_batch, n_time, 2, 4),
+        workspace, 40 * n_batch * n_time, (n_batch, n_time, 2, 4)
     )
     attention_v_head_bar = view(
-        workspace,
-        48 * n_batch * n_time + 6 * n_batch * n_time * n_time,
-        (n_batch, n_time, 2, 4),
+        workspace, 48 * n_batch * n_time, (n_batch, n_time, 2, 4)
     )
     attention_a_bar = view(
-        workspace, 24 * n_batch * n_time, (n_batch, 2, n_time, n_time)
+        workspace, 56 * n_batch * n_time, (n_batch, 2, n_time, n_time)
     )
     attention_p_bar = view(
         workspace,
-        40 * n_batch * n_time + 4 * n_batch * n_time * n_time,
+        56 * n_batch * n_time + 4 * n_batch * n_time * n_time,
         (n_batch, 2, n_time, n_time),
     )
-    attention_o_bar = view(
-        workspace,
-        32 * n_batch * n_time + 4 * n_batch * n_time * n_time,
-        (n_batch, n_time, 2, 4),
-    )
-    attention_bar = view(
-        workspace,
-        40 * n_batch * n_time + 6 * n_batch * n_time * n_time,
-        (n_batch, n_time, 8),
-    )
+    attention_o_bar = view(workspace, 32 * n_batch * n_time, (n_batch, n_time, 2, 4))
+    attention_bar = view(workspace, 40 * n_batch * n_time, (n_batch, n_time, 8))
 
     # attention_bar[b, t, m] = (attention[b, t, m] - y[b, t, m])/(4*n_batch*n_time)
     # attention_c_bar[m] = sum[b, t] attention_bar[b, t, m]

@@ -26,8 +26,8 @@ def predict_into(params, x, workspace, out):
     out_W = view(params, 40, (100, 5))
     out_c = view(params, 540, (5,))
     conv = view(workspace, 0, (n_batch, 4, 10, 10))
-    flatten = view(workspace, 400 * n_batch, (n_batch, 100))
-    conv_z_sum = view(workspace, 500 * n_batch, (n_batch, 4, 10, 10))
+    flatten = view(workspace, 800 * n_batch, (n_batch, 100))
+    conv_z_sum = view(workspace, 400 * n_batch, (n_batch, 4, 10, 10))
 
     for b in range(n_batch):
         for o in range(4):
@@ -72,13 +72,13 @@ def forward(params, x, label, workspace):
     out_W = view(params, 40, (100, 5))
     out_c = view(params, 540, (5,))
     conv = view(workspace, 0, (n_batch, 4, 10, 10))
-    flatten = view(workspace, 400 * n_batch, (n_batch, 100))
-    out = view(workspace, 500 * n_batch, (n_batch, 5))
-    conv_z_sum = view(workspace, 505 * n_batch, (n_batch, 4, 10, 10))
-    loss_max = view(workspace, 905 * n_batch, (n_batch,))
-    loss_total = view(workspace, 906 * n_batch, (n_batch,))
-    loss_exp = view(workspace, 907 * n_batch, (n_batch, 5))
-    log_loss_total = view(workspace, 912 * n_batch, (n_batch,))
+    flatten = view(workspace, 1200 * n_batch, (n_batch, 100))
+    out = view(workspace, 1400 * n_batch, (n_batch, 5))
+    conv_z_sum = view(workspace, 400 * n_batch, (n_batch, 4, 10, 10))
+    loss_max = view(workspace, 1405 * n_batch, (n_batch,))
+    loss_total = view(workspace, 1406 * n_batch, (n_batch,))
+    loss_exp = view(workspace, 1407 * n_batch, (n_batch, 5))
+    log_loss_total = view(workspace, 1412 * n_batch, (n_batch,))
 
     for b in range(n_batch):
         for o in range(4):
@@ -145,18 +145,18 @@ def backward(params, x, label, workspace, positions, grads):
     n_batch = x.shape[0]
     out_W = view(params, 40, (100, 5))
     conv = view(workspace, 0, (n_batch, 4, 10, 10))
-    flatten = view(workspace, 400 * n_batch, (n_batch, 100))
-    loss_total = view(workspace, 906 * n_batch, (n_batch,))
-    loss_exp = view(workspace, 907 * n_batch, (n_batch, 5))
+    flatten = view(workspace, 1200 * n_batch, (n_batch, 100))
+    loss_total = view(workspace, 1406 * n_batch, (n_batch,))
+    loss_exp = view(workspace, 1407 * n_batch, (n_batch, 5))
     pool_argmax = view(positions, 0, (n_batch, 4, 5, 5))
     conv_K_bar = view(grads, 0, (4, 1, 3, 3))
     conv_c_bar = view(grads, 36, (4,))
     out_W_bar = view(grads, 40, (100, 5))
     out_c_bar = view(grads, 540, (5,))
-    conv_z_bar = view(workspace, 505 * n_batch, (n_batch, 4, 10, 10))
-    conv_bar = view(workspace, 1013 * n_batch, (n_batch, 4, 10, 10))
-    flatten_bar = view(workspace, 913 * n_batch, (n_batch, 100))
-    out_bar = view(workspace, 500 * n_batch, (n_batch, 5))
+    conv_z_bar = view(workspace, 400 * n_batch, (n_batch, 4, 10, 10))
+    conv_bar = view(workspace, 800 * n_batch, (n_batch, 4, 10, 10))
+    flatten_bar = view(workspace, 1300 * n_batch, (n_batch, 100))
+    out_bar = view(workspace, 1400 * n_batch, (n_batch, 5))
 
     out_c_bar[:] = real(0.0)
     for b in range(n_batch):

@@ -111,7 +111,7 @@ def forward_conv(params: Reals, x: Reals, workspace: Reals, n_batch: Size):
 def forward_flatten(workspace: Reals, n_batch: Size):
     """One thread for each (b, o, p, q)."""
     conv = view(workspace, 0, (n_batch, 4, 10, 10))
-    flatten = view(workspace, 400 * n_batch, (n_batch, 100))
+    flatten = view(workspace, 1200 * n_batch, (n_batch, 100))
 
     point = cuda.grid(1)
     if point >= 100 * n_batch:
@@ -130,12 +130,14 @@ def forward_flatten(workspace: Reals, n_batch: Size):
 def forward_log_loss_total(params: Reals, workspace: Reals, n_batch: Size):
     """One thread for each b."""
     out_c = view(params, 540, (5,))
-    out = view(workspace, 505 * n_batch, (n_batch, 5))
-    out_sum = view(workspace, 500 * n_batch, (n_batch, 5))
-    loss_max = view(workspace, 510 * n_batch, (n_batch,))
-    loss_total = view(workspace, 511 * n_batch, (n_batch,))
-    loss_exp = view(workspace, 512 * n_batch, (n_batch, 5))
-    log_loss_total = view(workspace, 517 * n_batch, (n_batch,))
+    out = view(workspace, 40 * ((n_batch + 4) // 5) + 1405 * n_batch, (n_batch, 5))
+    out_sum = view(workspace, 40 * ((n_batch + 4) // 5) + 1400 * n_batch, (n_batch, 5))
+    loss_max = view(workspace, 40 * ((n_batch + 4) // 5) + 1410 * n_batch, (n_batch,))
+    loss_total = view(workspace, 40 * ((n_batch + 4) // 5) + 1411 * n_batch, (n_batch,))
+    loss_exp = view(workspace, 40 * ((n_batch + 4) // 5) + 1412 * n_batch, (n_batch, 5))
+    log_loss_total = view(
+        workspace, 40 * ((n_batch + 4) // 5) + 1417 * n_batch, (n_batch,)
+    )
 
     b = cuda.grid(1)
     if b >= n_batch:
@@ -162,10 +164,14 @@ def forward_log_loss_total(params: Reals, workspace: Reals, n_batch: Size):
 def forward_loss_part(label: Integers, workspace: Reals, n_batch: Size):
     """One block for each c."""
     label = view(label, 0, (n_batch,))
-    out = view(workspace, 505 * n_batch, (n_batch, 5))
-    loss_max = view(workspace, 510 * n_batch, (n_batch,))
-    log_loss_total = view(workspace, 517 * n_batch, (n_batch,))
-    loss_part = view(workspace, 518 * n_batch, ((n_batch + 511) // 512,))
+    out = view(workspace, 40 * ((n_batch + 4) // 5) + 1405 * n_batch, (n_batch, 5))
+    loss_max = view(workspace, 40 * ((n_batch + 4) // 5) + 1410 * n_batch, (n_batch,))
+    log_loss_total = view(
+        workspace, 40 * ((n_batch + 4) // 5) + 1417 * n_batch, (n_batch,)
+    )
+    loss_part = view(
+        workspace, 40 * ((n_batch + 4) // 5) + 1418 * n_batch, ((n_batch + 511) // 512,)
+    )
 
     c = cuda.blockIdx.x
     rank = cuda.threadIdx.x
@@ -182,7 +188,9 @@ def forward_loss_part(label: Integers, workspace: Reals, n_batch: Size):
 @block_kernel
 def forward_loss(workspace: Reals, loss: Reals, n_batch: Size):
     """One block."""
-    loss_part = view(workspace, 518 * n_batch, ((n_batch + 511) // 512,))
+    loss_part = view(
+        workspace, 40 * ((n_batch + 4) // 5) + 1418 * n_batch, ((n_batch + 511) // 512,)
+    )
     loss = view(loss, 0, (1,))
 
     rank = cuda.threadIdx.x
@@ -221,9 +229,9 @@ def backward_pool_argmax(workspace: Reals, positions: Integers, n_batch: Size):
 def backward_out_bar(label: Integers, workspace: Reals, n_batch: Size):
     """One thread for each (b, k)."""
     label = view(label, 0, (n_batch,))
-    loss_total = view(workspace, 511 * n_batch, (n_batch,))
-    loss_exp = view(workspace, 512 * n_batch, (n_batch, 5))
-    out_bar = view(workspace, 500 * n_batch, (n_batch, 5))
+    loss_total = view(workspace, 40 * ((n_batch + 4) // 5) + 1411 * n_batch, (n_batch,))
+    loss_exp = view(workspace, 40 * ((n_batch + 4) // 5) + 1412 * n_batch, (n_batch, 5))
+    out_bar = view(workspace, 40 * ((n_batch + 4) // 5) + 1400 * n_batch, (n_batch, 5))
 
     point = cuda.grid(1)
     if point >= 5 * n_batch:
@@ -239,9 +247,11 @@ def backward_out_bar(label: Integers, workspace: Reals, n_batch: Size):
 @column_kernel
 def backward_out_c_bar_part(workspace: Reals, n_batch: Size):
     """One column of threads for each (c, k)."""
-    out_bar = view(workspace, 500 * n_batch, (n_batch, 5))
+    out_bar = view(workspace, 40 * ((n_batch + 4) // 5) + 1400 * n_batch, (n_batch, 5))
     out_c_bar_part = view(
-        workspace, (n_batch + 511) // 512 + 518 * n_batch, ((n_batch + 511) // 512, 5)
+        workspace,
+        40 * ((n_batch + 4) // 5) + (n_batch + 511) // 512 + 1418 * n_batch,
+        ((n_batch + 511) // 512, 5),
     )
 
     point = cuda.blockIdx.x * WARP + cuda.laneid
@@ -265,7 +275,9 @@ def backward_out_c_bar(workspace: Reals, grads: Reals, n_batch: Size):
     """One column of threads for each k."""
     out_c_bar = view(grads, 540, (5,))
     out_c_bar_part = view(
-        workspace, (n_batch + 511) // 512 + 518 * n_batch, ((n_batch + 511) // 512, 5)
+        workspace,
+        40 * ((n_batch + 4) // 5) + (n_batch + 511) // 512 + 1418 * n_batch,
+        ((n_batch + 511) // 512, 5),
     )
 
     point = cuda.blockIdx.x * WARP + cuda.laneid
@@ -285,12 +297,8 @@ def backward_out_c_bar(workspace: Reals, grads: Reals, n_batch: Size):
 def backward_conv_bar(workspace: Reals, positions: Integers, n_batch: Size):
     """One thread for each (b, o, p, u, q)."""
     pool_argmax = view(positions, 0, (n_batch, 4, 5, 5))
-    conv_bar = view(
-        workspace, 6 * ((n_batch + 511) // 512) + 618 * n_batch, (n_batch, 4, 10, 10)
-    )
-    flatten_bar = view(
-        workspace, 6 * ((n_batch + 511) // 512) + 518 * n_batch, (n_batch, 100)
-    )
+    conv_bar = view(workspace, 400 * n_batch, (n_batch, 4, 10, 10))
+    flatten_bar = view(workspace, 1300 * n_batch, (n_batch, 100))
 
     point = cuda.grid(1)
     if point >= 200 * n_batch:
@@ -307,12 +315,8 @@ def backward_conv_bar(workspace: Reals, positions: Integers, n_batch: Size):
 def backward_conv_z_bar(workspace: Reals, n_batch: Size):
     """One thread for each (b, o, p, q)."""
     conv = view(workspace, 0, (n_batch, 4, 10, 10))
-    conv_z_bar = view(
-        workspace, 6 * ((n_batch + 511) // 512) + 1018 * n_batch, (n_batch, 4, 10, 10)
-    )
-    conv_bar = view(
-        workspace, 6 * ((n_batch + 511) // 512) + 618 * n_batch, (n_batch, 4, 10, 10)
-    )
+    conv_z_bar = view(workspace, 800 * n_batch, (n_batch, 4, 10, 10))
+    conv_bar = view(workspace, 400 * n_batch, (n_batch, 4, 10, 10))
 
     point = cuda.grid(1)
     if point >= 400 * n_batch:
@@ -325,14 +329,8 @@ def backward_conv_z_bar(workspace: Reals, n_batch: Size):
 @block_kernel
 def backward_conv_c_bar_part(workspace: Reals, n_batch: Size):
     """One block for each (c, o)."""
-    conv_z_bar = view(
-        workspace, 6 * ((n_batch + 511) // 512) + 1018 * n_batch, (n_batch, 4, 10, 10)
-    )
-    conv_c_bar_part = view(
-        workspace,
-        6 * ((n_batch + 511) // 512) + 1418 * n_batch,
-        ((n_batch + 4) // 5, 4),
-    )
+    conv_z_bar = view(workspace, 800 * n_batch, (n_batch, 4, 10, 10))
+    conv_c_bar_part = view(workspace, 1400 * n_batch, ((n_batch + 4) // 5, 4))
 
     point = cuda.blockIdx.x
     c, o = unravel(point, ((n_batch + 4) // 5, 4))
@@ -354,11 +352,7 @@ def backward_conv_c_bar_part(workspace: Reals, n_batch: Size):
 def backward_conv_c_bar(workspace: Reals, grads: Reals, n_batch: Size):
     """One column of threads for each o."""
     conv_c_bar = view(grads, 36, (4,))
-    conv_c_bar_part = view(
-        workspace,
-        6 * ((n_batch + 511) // 512) + 1418 * n_batch,
-        ((n_batch + 4) // 5, 4),
-    )
+    conv_c_bar_part = view(workspace, 1400 * n_batch, ((n_batch + 4) // 5, 4))
 
     point = cuda.blockIdx.x * WARP + cuda.laneid
     # Columns beyond the last take its point as well: all threads must reach the barriers.
@@ -377,12 +371,10 @@ def backward_conv_c_bar(workspace: Reals, grads: Reals, n_batch: Size):
 def backward_conv_K_bar_part(x: Reals, workspace: Reals, n_batch: Size):
     """One column of threads for each (c2, o, c, u, v)."""
     x = view(x, 0, (n_batch, 1, 12, 12))
-    conv_z_bar = view(
-        workspace, 6 * ((n_batch + 511) // 512) + 1018 * n_batch, (n_batch, 4, 10, 10)
-    )
+    conv_z_bar = view(workspace, 800 * n_batch, (n_batch, 4, 10, 10))
     conv_K_bar_part = view(
         workspace,
-        4 * ((n_batch + 4) // 5) + 6 * ((n_batch + 511) // 512) + 1418 * n_batch,
+        4 * ((n_batch + 4) // 5) + 1400 * n_batch,
         ((n_batch + 4) // 5, 4, 1, 3, 3),
     )
 
@@ -412,7 +404,7 @@ def backward_conv_K_bar(workspace: Reals, grads: Reals, n_batch: Size):
     conv_K_bar = view(grads, 0, (4, 1, 3, 3))
     conv_K_bar_part = view(
         workspace,
-        4 * ((n_batch + 4) // 5) + 6 * ((n_batch + 511) // 512) + 1418 * n_batch,
+        4 * ((n_batch + 4) // 5) + 1400 * n_batch,
         ((n_batch + 4) // 5, 4, 1, 3, 3),
     )
 
@@ -452,8 +444,8 @@ def forward(device, params, x, label, workspace, loss):
     """Evaluate the loss."""
     n_batch = x.shape[0]
     out_W = params.view(40, (100, 5))
-    flatten = workspace.view(400 * n_batch, (n_batch, 100))
-    out_sum = workspace.view(500 * n_batch, (n_batch, 5))
+    flatten = workspace.view(1200 * n_batch, (n_batch, 100))
+    out_sum = workspace.view(40 * ((n_batch + 4) // 5) + 1400 * n_batch, (n_batch, 5))
 
     # conv_z_sum[b, o, p, q] = sum[c, u, v] x[b, c, p + u, q + v]*conv_K[o, c, u, v]
     # conv[b, o, p, q] = relu(conv_z_sum[b, o, p, q] + conv_c[o])
@@ -480,15 +472,11 @@ def backward(device, params, x, label, workspace, positions, grads):
     """Differentiate the loss; follows `forward`."""
     n_batch = x.shape[0]
     out_W = params.view(40, (100, 5))
-    flatten = workspace.view(400 * n_batch, (n_batch, 100))
+    flatten = workspace.view(1200 * n_batch, (n_batch, 100))
     out_W_bar = grads.view(40, (100, 5))
-    conv_bar = workspace.view(
-        6 * ((n_batch + 511) // 512) + 618 * n_batch, (n_batch, 4, 10, 10)
-    )
-    flatten_bar = workspace.view(
-        6 * ((n_batch + 511) // 512) + 518 * n_batch, (n_batch, 100)
-    )
-    out_bar = workspace.view(500 * n_batch, (n_batch, 5))
+    conv_bar = workspace.view(400 * n_batch, (n_batch, 4, 10, 10))
+    flatten_bar = workspace.view(1300 * n_batch, (n_batch, 100))
+    out_bar = workspace.view(40 * ((n_batch + 4) // 5) + 1400 * n_batch, (n_batch, 5))
 
     # pool_argmax[b, o, p, q] = argmax[u, v] conv[b, o, 2*p + u, 2*q + v]
     device.launch(backward_pool_argmax, 100 * n_batch, workspace, positions, n_batch)

@@ -98,12 +98,22 @@ def forward_hidden(params: Reals, workspace: Reals, n_batch: Size):
 def forward_log_loss_total(params: Reals, workspace: Reals, n_batch: Size):
     """One thread for each b."""
     out_c = view(params, 2400, (10,))
-    out = view(workspace, 74 * n_batch, (n_batch, 10))
-    out_sum = view(workspace, 64 * n_batch, (n_batch, 10))
-    softmax_max = view(workspace, 84 * n_batch, (n_batch,))
-    softmax_total = view(workspace, 85 * n_batch, (n_batch,))
-    softmax_exp = view(workspace, 86 * n_batch, (n_batch, 10))
-    log_loss_total = view(workspace, 96 * n_batch, (n_batch,))
+    out = view(workspace, 32 * ((n_batch + 511) // 512) + 106 * n_batch, (n_batch, 10))
+    out_sum = view(
+        workspace, 32 * ((n_batch + 511) // 512) + 96 * n_batch, (n_batch, 10)
+    )
+    softmax_max = view(
+        workspace, 42 * ((n_batch + 511) // 512) + 126 * n_batch, (n_batch,)
+    )
+    softmax_total = view(
+        workspace, 42 * ((n_batch + 511) // 512) + 127 * n_batch, (n_batch,)
+    )
+    softmax_exp = view(
+        workspace, 32 * ((n_batch + 511) // 512) + 116 * n_batch, (n_batch, 10)
+    )
+    log_loss_total = view(
+        workspace, 42 * ((n_batch + 511) // 512) + 128 * n_batch, (n_batch,)
+    )
 
     b = cuda.grid(1)
     if b >= n_batch:
@@ -130,10 +140,18 @@ def forward_log_loss_total(params: Reals, workspace: Reals, n_batch: Size):
 def forward_loss_part(label: Integers, workspace: Reals, n_batch: Size):
     """One block for each c."""
     label = view(label, 0, (n_batch,))
-    out = view(workspace, 74 * n_batch, (n_batch, 10))
-    softmax_max = view(workspace, 84 * n_batch, (n_batch,))
-    log_loss_total = view(workspace, 96 * n_batch, (n_batch,))
-    loss_part = view(workspace, 97 * n_batch, ((n_batch + 511) // 512,))
+    out = view(workspace, 32 * ((n_batch + 511) // 512) + 106 * n_batch, (n_batch, 10))
+    softmax_max = view(
+        workspace, 42 * ((n_batch + 511) // 512) + 126 * n_batch, (n_batch,)
+    )
+    log_loss_total = view(
+        workspace, 42 * ((n_batch + 511) // 512) + 128 * n_batch, (n_batch,)
+    )
+    loss_part = view(
+        workspace,
+        42 * ((n_batch + 511) // 512) + 129 * n_batch,
+        ((n_batch + 511) // 512,),
+    )
 
     c = cuda.blockIdx.x
     rank = cuda.threadIdx.x
@@ -151,7 +169,11 @@ def forward_loss_part(label: Integers, workspace: Reals, n_batch: Size):
 @block_kernel
 def forward_loss(workspace: Reals, loss: Reals, n_batch: Size):
     """One block."""
-    loss_part = view(workspace, 97 * n_batch, ((n_batch + 511) // 512,))
+    loss_part = view(
+        workspace,
+        42 * ((n_batch + 511) // 512) + 129 * n_batch,
+        ((n_batch + 511) // 512,),
+    )
     loss = view(loss, 0, (1,))
 
     rank = cuda.threadIdx.x
@@ -168,9 +190,15 @@ def forward_loss(workspace: Reals, loss: Reals, n_batch: Size):
 def backward_out_bar(label: Integers, workspace: Reals, n_batch: Size):
     """One thread for each (b, k)."""
     label = view(label, 0, (n_batch,))
-    softmax_total = view(workspace, 85 * n_batch, (n_batch,))
-    softmax_exp = view(workspace, 86 * n_batch, (n_batch, 10))
-    out_bar = view(workspace, 64 * n_batch, (n_batch, 10))
+    softmax_total = view(
+        workspace, 42 * ((n_batch + 511) // 512) + 127 * n_batch, (n_batch,)
+    )
+    softmax_exp = view(
+        workspace, 32 * ((n_batch + 511) // 512) + 116 * n_batch, (n_batch, 10)
+    )
+    out_bar = view(
+        workspace, 32 * ((n_batch + 511) // 512) + 96 * n_batch, (n_batch, 10)
+    )
 
     point = cuda.grid(1)
     if point >= 10 * n_batch:
@@ -187,9 +215,13 @@ def backward_out_bar(label: Integers, workspace: Reals, n_batch: Size):
 @column_kernel
 def backward_out_c_bar_part(workspace: Reals, n_batch: Size):
     """One column of threads for each (c, k)."""
-    out_bar = view(workspace, 64 * n_batch, (n_batch, 10))
+    out_bar = view(
+        workspace, 32 * ((n_batch + 511) // 512) + 96 * n_batch, (n_batch, 10)
+    )
     out_c_bar_part = view(
-        workspace, (n_batch + 511) // 512 + 97 * n_batch, ((n_batch + 511) // 512, 10)
+        workspace,
+        32 * ((n_batch + 511) // 512) + 126 * n_batch,
+        ((n_batch + 511) // 512, 10),
     )
 
     point = cuda.blockIdx.x * WARP + cuda.laneid
@@ -213,7 +245,9 @@ def backward_out_c_bar(workspace: Reals, grads: Reals, n_batch: Size):
     """One column of threads for each k."""
     out_c_bar = view(grads, 2400, (10,))
     out_c_bar_part = view(
-        workspace, (n_batch + 511) // 512 + 97 * n_batch, ((n_batch + 511) // 512, 10)
+        workspace,
+        32 * ((n_batch + 511) // 512) + 126 * n_batch,
+        ((n_batch + 511) // 512, 10),
     )
 
     point = cuda.blockIdx.x * WARP + cuda.laneid
@@ -233,9 +267,7 @@ def backward_out_c_bar(workspace: Reals, grads: Reals, n_batch: Size):
 def backward_hidden_z_bar(workspace: Reals, n_batch: Size):
     """One thread for each (b, k)."""
     hidden = view(workspace, 32 * n_batch, (n_batch, 32))
-    hidden_z_bar = view(
-        workspace, 11 * ((n_batch + 511) // 512) + 97 * n_batch, (n_batch, 32)
-    )
+    hidden_z_bar = view(workspace, 64 * n_batch, (n_batch, 32))
     hidden_bar = view(workspace, 0, (n_batch, 32))
 
     point = cuda.grid(1)
@@ -249,14 +281,8 @@ def backward_hidden_z_bar(workspace: Reals, n_batch: Size):
 @column_kernel
 def backward_hidden_c_bar_part(workspace: Reals, n_batch: Size):
     """One column of threads for each (c, k)."""
-    hidden_z_bar = view(
-        workspace, 11 * ((n_batch + 511) // 512) + 97 * n_batch, (n_batch, 32)
-    )
-    hidden_c_bar_part = view(
-        workspace,
-        11 * ((n_batch + 511) // 512) + 129 * n_batch,
-        ((n_batch + 511) // 512, 32),
-    )
+    hidden_z_bar = view(workspace, 64 * n_batch, (n_batch, 32))
+    hidden_c_bar_part = view(workspace, 96 * n_batch, ((n_batch + 511) // 512, 32))
 
     point = cuda.blockIdx.x * WARP + cuda.laneid
     # Columns beyond the last take its point as well: all threads must reach the barriers.
@@ -278,11 +304,7 @@ def backward_hidden_c_bar_part(workspace: Reals, n_batch: Size):
 def backward_hidden_c_bar(workspace: Reals, grads: Reals, n_batch: Size):
     """One column of threads for each k."""
     hidden_c_bar = view(grads, 2048, (32,))
-    hidden_c_bar_part = view(
-        workspace,
-        11 * ((n_batch + 511) // 512) + 129 * n_batch,
-        ((n_batch + 511) // 512, 32),
-    )
+    hidden_c_bar_part = view(workspace, 96 * n_batch, ((n_batch + 511) // 512, 32))
 
     point = cuda.blockIdx.x * WARP + cuda.laneid
     # Columns beyond the last take its point as well: all threads must reach the barriers.
@@ -371,7 +393,9 @@ def forward(device, params, x, label, workspace, loss):
     out_W = params.view(2080, (32, 10))
     hidden = workspace.view(32 * n_batch, (n_batch, 32))
     hidden_z_sum = workspace.view(0, (n_batch, 32))
-    out_sum = workspace.view(64 * n_batch, (n_batch, 10))
+    out_sum = workspace.view(
+        32 * ((n_batch + 511) // 512) + 96 * n_batch, (n_batch, 10)
+    )
 
     # hidden_z_sum[b, k] = sum[j] x[b, j]*hidden_W[j, k]
     contract(device, "bj,jk->bk", x, hidden_W, hidden_z_sum)
@@ -401,11 +425,11 @@ def backward(device, params, x, label, workspace, grads):
     hidden = workspace.view(32 * n_batch, (n_batch, 32))
     hidden_W_bar = grads.view(0, (64, 32))
     out_W_bar = grads.view(2080, (32, 10))
-    hidden_z_bar = workspace.view(
-        11 * ((n_batch + 511) // 512) + 97 * n_batch, (n_batch, 32)
-    )
+    hidden_z_bar = workspace.view(64 * n_batch, (n_batch, 32))
     hidden_bar = workspace.view(0, (n_batch, 32))
-    out_bar = workspace.view(64 * n_batch, (n_batch, 10))
+    out_bar = workspace.view(
+        32 * ((n_batch + 511) // 512) + 96 * n_batch, (n_batch, 10)
+    )
 
     # softmax[b, k] = softmax_exp[b, k]/softmax_total[b]
     # out_bar[b, k] = (softmax[b, k] - select(k == label[b], 1, 0))/n_batch

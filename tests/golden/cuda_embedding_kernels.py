@@ -93,12 +93,16 @@ def forward_text(
 def forward_log_loss_total(params: Reals, workspace: Reals, n_batch: Size):
     """One thread for each b."""
     out_c = view(params, 432, (4,))
-    out = view(workspace, 12 * n_batch, (n_batch, 4))
-    out_sum = view(workspace, 8 * n_batch, (n_batch, 4))
-    loss_max = view(workspace, 16 * n_batch, (n_batch,))
-    loss_total = view(workspace, 17 * n_batch, (n_batch,))
-    loss_exp = view(workspace, 18 * n_batch, (n_batch, 4))
-    log_loss_total = view(workspace, 22 * n_batch, (n_batch,))
+    out = view(workspace, 20 * n_batch, (n_batch, 4))
+    out_sum = view(workspace, 16 * n_batch, (n_batch, 4))
+    loss_max = view(workspace, 4 * ((n_batch + 511) // 512) + 28 * n_batch, (n_batch,))
+    loss_total = view(
+        workspace, 4 * ((n_batch + 511) // 512) + 29 * n_batch, (n_batch,)
+    )
+    loss_exp = view(workspace, 24 * n_batch, (n_batch, 4))
+    log_loss_total = view(
+        workspace, 4 * ((n_batch + 511) // 512) + 30 * n_batch, (n_batch,)
+    )
 
     b = cuda.grid(1)
     if b >= n_batch:
@@ -125,10 +129,16 @@ def forward_log_loss_total(params: Reals, workspace: Reals, n_batch: Size):
 def forward_loss_part(label: Integers, workspace: Reals, n_batch: Size):
     """One block for each c."""
     label = view(label, 0, (n_batch,))
-    out = view(workspace, 12 * n_batch, (n_batch, 4))
-    loss_max = view(workspace, 16 * n_batch, (n_batch,))
-    log_loss_total = view(workspace, 22 * n_batch, (n_batch,))
-    loss_part = view(workspace, 23 * n_batch, ((n_batch + 511) // 512,))
+    out = view(workspace, 20 * n_batch, (n_batch, 4))
+    loss_max = view(workspace, 4 * ((n_batch + 511) // 512) + 28 * n_batch, (n_batch,))
+    log_loss_total = view(
+        workspace, 4 * ((n_batch + 511) // 512) + 30 * n_batch, (n_batch,)
+    )
+    loss_part = view(
+        workspace,
+        4 * ((n_batch + 511) // 512) + 31 * n_batch,
+        ((n_batch + 511) // 512,),
+    )
 
     c = cuda.blockIdx.x
     rank = cuda.threadIdx.x
@@ -145,7 +155,11 @@ def forward_loss_part(label: Integers, workspace: Reals, n_batch: Size):
 @block_kernel
 def forward_loss(workspace: Reals, loss: Reals, n_batch: Size):
     """One block."""
-    loss_part = view(workspace, 23 * n_batch, ((n_batch + 511) // 512,))
+    loss_part = view(
+        workspace,
+        4 * ((n_batch + 511) // 512) + 31 * n_batch,
+        ((n_batch + 511) // 512,),
+    )
     loss = view(loss, 0, (1,))
 
     rank = cuda.threadIdx.x
@@ -162,9 +176,11 @@ def forward_loss(workspace: Reals, loss: Reals, n_batch: Size):
 def backward_out_bar(label: Integers, workspace: Reals, n_batch: Size):
     """One thread for each (b, k)."""
     label = view(label, 0, (n_batch,))
-    loss_total = view(workspace, 17 * n_batch, (n_batch,))
-    loss_exp = view(workspace, 18 * n_batch, (n_batch, 4))
-    out_bar = view(workspace, 8 * n_batch, (n_batch, 4))
+    loss_total = view(
+        workspace, 4 * ((n_batch + 511) // 512) + 29 * n_batch, (n_batch,)
+    )
+    loss_exp = view(workspace, 24 * n_batch, (n_batch, 4))
+    out_bar = view(workspace, 16 * n_batch, (n_batch, 4))
 
     point = cuda.grid(1)
     if point >= 4 * n_batch:
@@ -180,10 +196,8 @@ def backward_out_bar(label: Integers, workspace: Reals, n_batch: Size):
 @column_kernel
 def backward_out_c_bar_part(workspace: Reals, n_batch: Size):
     """One column of threads for each (c, k)."""
-    out_bar = view(workspace, 8 * n_batch, (n_batch, 4))
-    out_c_bar_part = view(
-        workspace, (n_batch + 511) // 512 + 23 * n_batch, ((n_batch + 511) // 512, 4)
-    )
+    out_bar = view(workspace, 16 * n_batch, (n_batch, 4))
+    out_c_bar_part = view(workspace, 28 * n_batch, ((n_batch + 511) // 512, 4))
 
     point = cuda.blockIdx.x * WARP + cuda.laneid
     # Columns beyond the last take its point as well: all threads must reach the barriers.
@@ -205,9 +219,7 @@ def backward_out_c_bar_part(workspace: Reals, n_batch: Size):
 def backward_out_c_bar(workspace: Reals, grads: Reals, n_batch: Size):
     """One column of threads for each k."""
     out_c_bar = view(grads, 432, (4,))
-    out_c_bar_part = view(
-        workspace, (n_batch + 511) // 512 + 23 * n_batch, ((n_batch + 511) // 512, 4)
-    )
+    out_c_bar_part = view(workspace, 28 * n_batch, ((n_batch + 511) // 512, 4))
 
     point = cuda.blockIdx.x * WARP + cuda.laneid
     # Columns beyond the last take its point as well: all threads must reach the barriers.
@@ -225,16 +237,14 @@ def backward_out_c_bar(workspace: Reals, grads: Reals, n_batch: Size):
 @thread_kernel
 def backward_E_bar_largest(workspace: Reals, n_batch: Size, n_time: Size):
     """One thread for each (b, t, e)."""
-    text_bar = view(
-        workspace, 5 * ((n_batch + 511) // 512) + 23 * n_batch, (n_batch, 8)
-    )
+    text_bar = view(workspace, 8 * n_batch, (n_batch, 8))
     E_bar_largest = view(workspace, 5 * ((n_batch + 511) // 512) + 31 * n_batch, (1,))
 
     point = cuda.grid(1)
     if point >= 8 * n_batch * n_time:
         return
     b, t, e = unravel(point, (n_batch, n_time, 8))
-    # E_bar[token[b, t], e] = text_bar[b, e]/n_time
+    # E_bar[token[b, t], e] += text_bar[b, e]/n_time
     largest(E_bar_largest, text_bar[b, e] / real(n_time))
 
 
@@ -244,9 +254,7 @@ def backward_E_bar_sums(
 ):
     """One thread for each (b, t, e)."""
     token = view(token, 0, (n_batch, n_time))
-    text_bar = view(
-        workspace, 5 * ((n_batch + 511) // 512) + 23 * n_batch, (n_batch, 8)
-    )
+    text_bar = view(workspace, 8 * n_batch, (n_batch, 8))
     E_bar_largest = view(workspace, 5 * ((n_batch + 511) // 512) + 31 * n_batch, (1,))
     E_bar_sums = view(positions, 0, (50, 8))
 
@@ -254,7 +262,7 @@ def backward_E_bar_sums(
     if point >= 8 * n_batch * n_time:
         return
     b, t, e = unravel(point, (n_batch, n_time, 8))
-    # E_bar[token[b, t], e] = text_bar[b, e]/n_time
+    # E_bar[token[b, t], e] += text_bar[b, e]/n_time
     spread(
         E_bar_sums,
         (token[b, t], e),
@@ -277,7 +285,7 @@ def backward_E_bar(
     if point >= 400:
         return
     v, e = unravel(point, (50, 8))
-    # E_bar[token[b, t], e] = text_bar[b, e]/n_time
+    # E_bar[token[b, t], e] += text_bar[b, e]/n_time
     E_bar[v, e] = settled(E_bar_sums[v, e], E_bar_largest[0], 8 * n_batch * n_time)
 
 
@@ -303,7 +311,7 @@ def forward(device, params, token, label, workspace, loss):
     n_time = token.shape[1]
     out_W = params.view(400, (8, 4))
     text = workspace.view(0, (n_batch, 8))
-    out_sum = workspace.view(8 * n_batch, (n_batch, 4))
+    out_sum = workspace.view(16 * n_batch, (n_batch, 4))
 
     # text[b, e] = sum[t] E[token[b, t], e]/n_time
     device.launch(forward_text, 8 * n_batch, params, token, workspace, n_batch, n_time)
@@ -329,8 +337,8 @@ def backward(device, params, token, label, workspace, positions, grads):
     out_W = params.view(400, (8, 4))
     text = workspace.view(0, (n_batch, 8))
     out_W_bar = grads.view(400, (8, 4))
-    text_bar = workspace.view(5 * ((n_batch + 511) // 512) + 23 * n_batch, (n_batch, 8))
-    out_bar = workspace.view(8 * n_batch, (n_batch, 4))
+    text_bar = workspace.view(8 * n_batch, (n_batch, 8))
+    out_bar = workspace.view(16 * n_batch, (n_batch, 4))
     E_bar_largest = workspace.view(5 * ((n_batch + 511) // 512) + 31 * n_batch, (1,))
     E_bar_sums = positions.view(0, (50, 8))
 
@@ -348,12 +356,12 @@ def backward(device, params, token, label, workspace, positions, grads):
     contract(device, "bk,ek->be", out_bar, out_W, text_bar)
     # out_W_bar[e, k] = sum[b] text[b, e]*out_bar[b, k]
     contract(device, "be,bk->ek", text, out_bar, out_W_bar)
-    # E_bar[token[b, t], e] = text_bar[b, e]/n_time
+    # E_bar[token[b, t], e] += text_bar[b, e]/n_time
     device.clear(E_bar_largest)
     device.launch(
         backward_E_bar_largest, 8 * n_batch * n_time, workspace, n_batch, n_time
     )
-    # E_bar[token[b, t], e] = text_bar[b, e]/n_time
+    # E_bar[token[b, t], e] += text_bar[b, e]/n_time
     device.clear(E_bar_sums)
     device.launch(
         backward_E_bar_sums,
@@ -364,5 +372,5 @@ def backward(device, params, token, label, workspace, positions, grads):
         n_batch,
         n_time,
     )
-    # E_bar[token[b, t], e] = text_bar[b, e]/n_time
+    # E_bar[token[b, t], e] += text_bar[b, e]/n_time
     device.launch(backward_E_bar, 400, workspace, positions, grads, n_batch, n_time)

@@ -230,12 +230,45 @@ def forward_log_loss_total(
 ):
     """One thread for each b."""
     out_c = view(params, 1760, (10,))
-    out = view(workspace, 58 * n_batch + 240 * n_batch * n_time, (n_batch, 10))
-    out_sum = view(workspace, 48 * n_batch + 240 * n_batch * n_time, (n_batch, 10))
-    loss_max = view(workspace, 68 * n_batch + 240 * n_batch * n_time, (n_batch,))
-    loss_total = view(workspace, 69 * n_batch + 240 * n_batch * n_time, (n_batch,))
-    loss_exp = view(workspace, 70 * n_batch + 240 * n_batch * n_time, (n_batch, 10))
-    log_loss_total = view(workspace, 80 * n_batch + 240 * n_batch * n_time, (n_batch,))
+    out = view(
+        workspace,
+        64 * ((n_batch + 15) // 16) + 106 * n_batch + 272 * n_batch * n_time,
+        (n_batch, 10),
+    )
+    out_sum = view(
+        workspace,
+        64 * ((n_batch + 15) // 16) + 96 * n_batch + 272 * n_batch * n_time,
+        (n_batch, 10),
+    )
+    loss_max = view(
+        workspace,
+        64 * ((n_batch + 15) // 16)
+        + 10 * ((n_batch + 511) // 512)
+        + 126 * n_batch
+        + 272 * n_batch * n_time,
+        (n_batch,),
+    )
+    loss_total = view(
+        workspace,
+        64 * ((n_batch + 15) // 16)
+        + 10 * ((n_batch + 511) // 512)
+        + 127 * n_batch
+        + 272 * n_batch * n_time,
+        (n_batch,),
+    )
+    loss_exp = view(
+        workspace,
+        64 * ((n_batch + 15) // 16) + 116 * n_batch + 272 * n_batch * n_time,
+        (n_batch, 10),
+    )
+    log_loss_total = view(
+        workspace,
+        64 * ((n_batch + 15) // 16)
+        + 10 * ((n_batch + 511) // 512)
+        + 128 * n_batch
+        + 272 * n_batch * n_time,
+        (n_batch,),
+    )
 
     b = cuda.grid(1)
     if b >= n_batch:
@@ -262,11 +295,34 @@ def forward_log_loss_total(
 def forward_loss_part(label: Integers, workspace: Reals, n_batch: Size, n_time: Size):
     """One block for each c."""
     label = view(label, 0, (n_batch,))
-    out = view(workspace, 58 * n_batch + 240 * n_batch * n_time, (n_batch, 10))
-    loss_max = view(workspace, 68 * n_batch + 240 * n_batch * n_time, (n_batch,))
-    log_loss_total = view(workspace, 80 * n_batch + 240 * n_batch * n_time, (n_batch,))
+    out = view(
+        workspace,
+        64 * ((n_batch + 15) // 16) + 106 * n_batch + 272 * n_batch * n_time,
+        (n_batch, 10),
+    )
+    loss_max = view(
+        workspace,
+        64 * ((n_batch + 15) // 16)
+        + 10 * ((n_batch + 511) // 512)
+        + 126 * n_batch
+        + 272 * n_batch * n_time,
+        (n_batch,),
+    )
+    log_loss_total = view(
+        workspace,
+        64 * ((n_batch + 15) // 16)
+        + 10 * ((n_batch + 511) // 512)
+        + 128 * n_batch
+        + 272 * n_batch * n_time,
+        (n_batch,),
+    )
     loss_part = view(
-        workspace, 81 * n_batch + 240 * n_batch * n_time, ((n_batch + 511) // 512,)
+        workspace,
+        64 * ((n_batch + 15) // 16)
+        + 10 * ((n_batch + 511) // 512)
+        + 129 * n_batch
+        + 272 * n_batch * n_time,
+        ((n_batch + 511) // 512,),
     )
 
     c = cuda.blockIdx.x
@@ -285,7 +341,12 @@ def forward_loss_part(label: Integers, workspace: Reals, n_batch: Size, n_time: 
 def forward_loss(workspace: Reals, loss: Reals, n_batch: Size, n_time: Size):
     """One block."""
     loss_part = view(
-        workspace, 81 * n_batch + 240 * n_batch * n_time, ((n_batch + 511) // 512,)
+        workspace,
+        64 * ((n_batch + 15) // 16)
+        + 10 * ((n_batch + 511) // 512)
+        + 129 * n_batch
+        + 272 * n_batch * n_time,
+        ((n_batch + 511) // 512,),
     )
     loss = view(loss, 0, (1,))
 
@@ -303,9 +364,24 @@ def forward_loss(workspace: Reals, loss: Reals, n_batch: Size, n_time: Size):
 def backward_out_bar(label: Integers, workspace: Reals, n_batch: Size, n_time: Size):
     """One thread for each (b, k)."""
     label = view(label, 0, (n_batch,))
-    loss_total = view(workspace, 69 * n_batch + 240 * n_batch * n_time, (n_batch,))
-    loss_exp = view(workspace, 70 * n_batch + 240 * n_batch * n_time, (n_batch, 10))
-    out_bar = view(workspace, 48 * n_batch + 240 * n_batch * n_time, (n_batch, 10))
+    loss_total = view(
+        workspace,
+        64 * ((n_batch + 15) // 16)
+        + 10 * ((n_batch + 511) // 512)
+        + 127 * n_batch
+        + 272 * n_batch * n_time,
+        (n_batch,),
+    )
+    loss_exp = view(
+        workspace,
+        64 * ((n_batch + 15) // 16) + 116 * n_batch + 272 * n_batch * n_time,
+        (n_batch, 10),
+    )
+    out_bar = view(
+        workspace,
+        64 * ((n_batch + 15) // 16) + 96 * n_batch + 272 * n_batch * n_time,
+        (n_batch, 10),
+    )
 
     point = cuda.grid(1)
     if point >= 10 * n_batch:
@@ -321,10 +397,14 @@ def backward_out_bar(label: Integers, workspace: Reals, n_batch: Size, n_time: S
 @column_kernel
 def backward_out_c_bar_part(workspace: Reals, n_batch: Size, n_time: Size):
     """One column of threads for each (c, k)."""
-    out_bar = view(workspace, 48 * n_batch + 240 * n_batch * n_time, (n_batch, 10))
+    out_bar = view(
+        workspace,
+        64 * ((n_batch + 15) // 16) + 96 * n_batch + 272 * n_batch * n_time,
+        (n_batch, 10),
+    )
     out_c_bar_part = view(
         workspace,
-        (n_batch + 511) // 512 + 81 * n_batch + 240 * n_batch * n_time,
+        64 * ((n_batch + 15) // 16) + 126 * n_batch + 272 * n_batch * n_time,
         ((n_batch + 511) // 512, 10),
     )
 
@@ -350,7 +430,7 @@ def backward_out_c_bar(workspace: Reals, grads: Reals, n_batch: Size, n_time: Si
     out_c_bar = view(grads, 1760, (10,))
     out_c_bar_part = view(
         workspace,
-        (n_batch + 511) // 512 + 81 * n_batch + 240 * n_batch * n_time,
+        64 * ((n_batch + 15) // 16) + 126 * n_batch + 272 * n_batch * n_time,
         ((n_batch + 511) // 512, 10),
     )
 
@@ -371,15 +451,9 @@ def backward_out_c_bar(workspace: Reals, grads: Reals, n_batch: Size, n_time: Si
 def backward_lstm_h_bar(workspace: Reals, n_batch: Size, n_time: Size):
     """One thread for each (b, k)."""
     lstm_h_bar = view(
-        workspace,
-        11 * ((n_batch + 511) // 512) + 97 * n_batch + 240 * n_batch * n_time,
-        (n_batch, n_time + 1, 16),
+        workspace, 64 * n_batch + 240 * n_batch * n_time, (n_batch, n_time + 1, 16)
     )
-    lstm_bar = view(
-        workspace,
-        11 * ((n_batch + 511) // 512) + 81 * n_batch + 240 * n_batch * n_time,
-        (n_batch, 16),
-    )
+    lstm_bar = view(workspace, 48 * n_batch + 240 * n_batch * n_time, (n_batch, 16))
 
     point = cuda.grid(1)
     if point >= 16 * n_batch:
@@ -412,14 +486,10 @@ def backward_lstm_h_bar_2(params: Reals, workspace: Reals, n_batch: Size, n_time
         workspace, 32 * n_batch + 224 * n_batch * n_time, (n_batch, n_time, 16)
     )
     lstm_h_bar = view(
-        workspace,
-        11 * ((n_batch + 511) // 512) + 97 * n_batch + 240 * n_batch * n_time,
-        (n_batch, n_time + 1, 16),
+        workspace, 64 * n_batch + 240 * n_batch * n_time, (n_batch, n_time + 1, 16)
     )
     lstm_s_bar = view(
-        workspace,
-        11 * ((n_batch + 511) // 512) + 113 * n_batch + 256 * n_batch * n_time,
-        (n_batch, n_time + 1, 16),
+        workspace, 80 * n_batch + 256 * n_batch * n_time, (n_batch, n_time + 1, 16)
     )
     lstm_z_bar = view(workspace, 0, (n_batch, n_time, 4, 16))
 
@@ -484,9 +554,7 @@ def backward_lstm_c_bar_part(workspace: Reals, n_batch: Size, n_time: Size):
     """One column of threads for each (c, q, k)."""
     lstm_z_bar = view(workspace, 0, (n_batch, n_time, 4, 16))
     lstm_c_bar_part = view(
-        workspace,
-        11 * ((n_batch + 511) // 512) + 129 * n_batch + 272 * n_batch * n_time,
-        ((n_batch + 15) // 16, 4, 16),
+        workspace, 96 * n_batch + 272 * n_batch * n_time, ((n_batch + 15) // 16, 4, 16)
     )
 
     point = cuda.blockIdx.x * WARP + cuda.laneid
@@ -513,9 +581,7 @@ def backward_lstm_c_bar(workspace: Reals, grads: Reals, n_batch: Size, n_time: S
     """One column of threads for each (q, k)."""
     lstm_c_bar = view(grads, 1536, (4, 16))
     lstm_c_bar_part = view(
-        workspace,
-        11 * ((n_batch + 511) // 512) + 129 * n_batch + 272 * n_batch * n_time,
-        ((n_batch + 15) // 16, 4, 16),
+        workspace, 96 * n_batch + 272 * n_batch * n_time, ((n_batch + 15) // 16, 4, 16)
     )
 
     point = cuda.blockIdx.x * WARP + cuda.laneid
@@ -574,7 +640,10 @@ def forward(device, params, x, label, workspace, loss):
     out_W = params.view(1600, (16, 10))
     lstm = workspace.view(32 * n_batch + 240 * n_batch * n_time, (n_batch, 16))
     lstm_z_sum_2 = workspace.view(0, (n_batch, n_time, 4, 16))
-    out_sum = workspace.view(48 * n_batch + 240 * n_batch * n_time, (n_batch, 10))
+    out_sum = workspace.view(
+        64 * ((n_batch + 15) // 16) + 96 * n_batch + 272 * n_batch * n_time,
+        (n_batch, 10),
+    )
 
     # lstm_z_sum_2[b, t, q, k] = sum[j] x[b, t, j]*lstm_W[j, q, k]
     contract(device, "btj,jqk->btqk", x, lstm_W, lstm_z_sum_2)
@@ -623,15 +692,14 @@ def backward(device, params, x, label, workspace, grads):
     lstm_U_bar = grads.view(512, (16, 4, 16))
     out_W_bar = grads.view(1600, (16, 10))
     lstm_s_bar = workspace.view(
-        11 * ((n_batch + 511) // 512) + 113 * n_batch + 256 * n_batch * n_time,
-        (n_batch, n_time + 1, 16),
+        80 * n_batch + 256 * n_batch * n_time, (n_batch, n_time + 1, 16)
     )
     lstm_z_bar = workspace.view(0, (n_batch, n_time, 4, 16))
-    lstm_bar = workspace.view(
-        11 * ((n_batch + 511) // 512) + 81 * n_batch + 240 * n_batch * n_time,
-        (n_batch, 16),
+    lstm_bar = workspace.view(48 * n_batch + 240 * n_batch * n_time, (n_batch, 16))
+    out_bar = workspace.view(
+        64 * ((n_batch + 15) // 16) + 96 * n_batch + 272 * n_batch * n_time,
+        (n_batch, 10),
     )
-    out_bar = workspace.view(48 * n_batch + 240 * n_batch * n_time, (n_batch, 10))
 
     # out_bar[b, k] = (loss_exp[b, k]/loss_total[b] - select(k == label[b], 1, 0))
     #     /n_batch

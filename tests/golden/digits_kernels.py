@@ -76,11 +76,11 @@ def forward(params, x, label, workspace):
     out_c = view(params, 2400, (10,))
     hidden_z = view(workspace, 0, (n_batch, 32))
     hidden = view(workspace, 32 * n_batch, (n_batch, 32))
-    out = view(workspace, 64 * n_batch, (n_batch, 10))
-    softmax_max = view(workspace, 74 * n_batch, (n_batch,))
-    softmax_total = view(workspace, 75 * n_batch, (n_batch,))
-    softmax_exp = view(workspace, 76 * n_batch, (n_batch, 10))
-    log_loss_total = view(workspace, 86 * n_batch, (n_batch,))
+    out = view(workspace, 96 * n_batch, (n_batch, 10))
+    softmax_max = view(workspace, 116 * n_batch, (n_batch,))
+    softmax_total = view(workspace, 117 * n_batch, (n_batch,))
+    softmax_exp = view(workspace, 106 * n_batch, (n_batch, 10))
+    log_loss_total = view(workspace, 118 * n_batch, (n_batch,))
 
     # hidden_z[b, k] = hidden_c[k]
     for b in range(n_batch):
@@ -133,15 +133,15 @@ def backward(params, x, label, workspace, grads):
     n_batch = x.shape[0]
     out_W = view(params, 2080, (32, 10))
     hidden = view(workspace, 32 * n_batch, (n_batch, 32))
-    softmax_total = view(workspace, 75 * n_batch, (n_batch,))
-    softmax_exp = view(workspace, 76 * n_batch, (n_batch, 10))
+    softmax_total = view(workspace, 117 * n_batch, (n_batch,))
+    softmax_exp = view(workspace, 106 * n_batch, (n_batch, 10))
     hidden_W_bar = view(grads, 0, (64, 32))
     hidden_c_bar = view(grads, 2048, (32,))
     out_W_bar = view(grads, 2080, (32, 10))
     out_c_bar = view(grads, 2400, (10,))
-    hidden_z_bar = view(workspace, 87 * n_batch, (n_batch, 32))
+    hidden_z_bar = view(workspace, 64 * n_batch, (n_batch, 32))
     hidden_bar = view(workspace, 0, (n_batch, 32))
-    out_bar = view(workspace, 64 * n_batch, (n_batch, 10))
+    out_bar = view(workspace, 96 * n_batch, (n_batch, 10))
 
     # softmax[b, k] = softmax_exp[b, k]/softmax_total[b]
     # out_bar[b, k] = (softmax[b, k] - select(k == label[b], 1, 0))/n_batch

@@ -53,11 +53,11 @@ def forward(params, token, label, workspace):
     out_W = view(params, 400, (8, 4))
     out_c = view(params, 432, (4,))
     text = view(workspace, 0, (n_batch, 8))
-    out = view(workspace, 8 * n_batch, (n_batch, 4))
-    loss_max = view(workspace, 12 * n_batch, (n_batch,))
-    loss_total = view(workspace, 13 * n_batch, (n_batch,))
-    loss_exp = view(workspace, 14 * n_batch, (n_batch, 4))
-    log_loss_total = view(workspace, 18 * n_batch, (n_batch,))
+    out = view(workspace, 16 * n_batch, (n_batch, 4))
+    loss_max = view(workspace, 24 * n_batch, (n_batch,))
+    loss_total = view(workspace, 25 * n_batch, (n_batch,))
+    loss_exp = view(workspace, 20 * n_batch, (n_batch, 4))
+    log_loss_total = view(workspace, 26 * n_batch, (n_batch,))
 
     for b in range(n_batch):
         # text[b, e] = sum[t] E[token[b, t], e]/n_time
@@ -108,13 +108,13 @@ def backward(params, token, label, workspace, grads):
     n_time = token.shape[1]
     out_W = view(params, 400, (8, 4))
     text = view(workspace, 0, (n_batch, 8))
-    loss_total = view(workspace, 13 * n_batch, (n_batch,))
-    loss_exp = view(workspace, 14 * n_batch, (n_batch, 4))
+    loss_total = view(workspace, 25 * n_batch, (n_batch,))
+    loss_exp = view(workspace, 20 * n_batch, (n_batch, 4))
     E_bar = view(grads, 0, (50, 8))
     out_W_bar = view(grads, 400, (8, 4))
     out_c_bar = view(grads, 432, (4,))
-    text_bar = view(workspace, 19 * n_batch, (n_batch, 8))
-    out_bar = view(workspace, 8 * n_batch, (n_batch, 4))
+    text_bar = view(workspace, 8 * n_batch, (n_batch, 8))
+    out_bar = view(workspace, 16 * n_batch, (n_batch, 4))
 
     # out_bar[b, k] = (loss_exp[b, k]/loss_total[b] - select(k == label[b], 1, 0))
     #     /n_batch

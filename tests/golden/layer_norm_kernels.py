@@ -69,8 +69,8 @@ def forward(params, x, t, workspace):
     y_c = view(params, 128, (6,))
     norm_n = view(workspace, 0, (n_batch, 16))
     norm = view(workspace, 16 * n_batch, (n_batch, 16))
-    y_z = view(workspace, 32 * n_batch, (n_batch, 6))
-    y = view(workspace, 38 * n_batch, (n_batch, 6))
+    y_z = view(workspace, 48 * n_batch, (n_batch, 6))
+    y = view(workspace, 54 * n_batch, (n_batch, 6))
 
     for b in range(n_batch):
         # norm_mu[b] = sum[j] 0.0625*x[b, j]
@@ -121,13 +121,13 @@ def backward(params, t, workspace, grads):
     y_W = view(params, 32, (16, 6))
     norm_n = view(workspace, 0, (n_batch, 16))
     norm = view(workspace, 16 * n_batch, (n_batch, 16))
-    y = view(workspace, 38 * n_batch, (n_batch, 6))
+    y = view(workspace, 54 * n_batch, (n_batch, 6))
     norm_g_bar = view(grads, 0, (16,))
     norm_c_bar = view(grads, 16, (16,))
     y_W_bar = view(grads, 32, (16, 6))
     y_c_bar = view(grads, 128, (6,))
-    norm_bar = view(workspace, 44 * n_batch, (n_batch, 16))
-    y_z_bar = view(workspace, 32 * n_batch, (n_batch, 6))
+    norm_bar = view(workspace, 32 * n_batch, (n_batch, 16))
+    y_z_bar = view(workspace, 48 * n_batch, (n_batch, 6))
 
     # y_z_bar[b, k] = (1 - y[b, k]**2)*(y[b, k] - t[b, k])/(3*n_batch)
     # y_c_bar[k] = sum[b] y_z_bar[b, k]

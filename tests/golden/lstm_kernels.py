@@ -122,14 +122,14 @@ def forward(params, x, label, workspace):
         workspace, 32 * n_batch + 144 * n_batch * n_time, (n_batch, n_time, 16)
     )
     lstm = view(workspace, 32 * n_batch + 176 * n_batch * n_time, (n_batch, 16))
-    out = view(workspace, 48 * n_batch + 176 * n_batch * n_time, (n_batch, 10))
-    loss_max = view(workspace, 58 * n_batch + 176 * n_batch * n_time, (n_batch,))
-    loss_total = view(workspace, 59 * n_batch + 176 * n_batch * n_time, (n_batch,))
+    out = view(workspace, 96 * n_batch + 208 * n_batch * n_time, (n_batch, 10))
+    loss_max = view(workspace, 116 * n_batch + 208 * n_batch * n_time, (n_batch,))
+    loss_total = view(workspace, 117 * n_batch + 208 * n_batch * n_time, (n_batch,))
     tanh_lstm_s = view(
         workspace, 32 * n_batch + 160 * n_batch * n_time, (n_batch, n_time, 16)
     )
-    loss_exp = view(workspace, 60 * n_batch + 176 * n_batch * n_time, (n_batch, 10))
-    log_loss_total = view(workspace, 70 * n_batch + 176 * n_batch * n_time, (n_batch,))
+    loss_exp = view(workspace, 106 * n_batch + 208 * n_batch * n_time, (n_batch, 10))
+    log_loss_total = view(workspace, 118 * n_batch + 208 * n_batch * n_time, (n_batch,))
 
     for b in range(n_batch):
         # lstm_h[b, 0, k] = 0
@@ -239,27 +239,27 @@ def backward(params, x, label, workspace, grads):
         workspace, 32 * n_batch + 144 * n_batch * n_time, (n_batch, n_time, 16)
     )
     lstm = view(workspace, 32 * n_batch + 176 * n_batch * n_time, (n_batch, 16))
-    loss_total = view(workspace, 59 * n_batch + 176 * n_batch * n_time, (n_batch,))
+    loss_total = view(workspace, 117 * n_batch + 208 * n_batch * n_time, (n_batch,))
     tanh_lstm_s = view(
         workspace, 32 * n_batch + 160 * n_batch * n_time, (n_batch, n_time, 16)
     )
-    loss_exp = view(workspace, 60 * n_batch + 176 * n_batch * n_time, (n_batch, 10))
+    loss_exp = view(workspace, 106 * n_batch + 208 * n_batch * n_time, (n_batch, 10))
     lstm_W_bar = view(grads, 0, (8, 4, 16))
     lstm_U_bar = view(grads, 512, (16, 4, 16))
     lstm_c_bar = view(grads, 1536, (4, 16))
     out_W_bar = view(grads, 1600, (16, 10))
     out_c_bar = view(grads, 1760, (10,))
     lstm_h_bar = view(
-        workspace, 87 * n_batch + 176 * n_batch * n_time, (n_batch, n_time + 1, 16)
+        workspace, 64 * n_batch + 176 * n_batch * n_time, (n_batch, n_time + 1, 16)
     )
     lstm_s_bar = view(
-        workspace, 103 * n_batch + 192 * n_batch * n_time, (n_batch, n_time + 1, 16)
+        workspace, 80 * n_batch + 192 * n_batch * n_time, (n_batch, n_time + 1, 16)
     )
     lstm_z_bar = view(
         workspace, 32 * n_batch + 32 * n_batch * n_time, (n_batch, n_time, 4, 16)
     )
-    lstm_bar = view(workspace, 71 * n_batch + 176 * n_batch * n_time, (n_batch, 16))
-    out_bar = view(workspace, 48 * n_batch + 176 * n_batch * n_time, (n_batch, 10))
+    lstm_bar = view(workspace, 48 * n_batch + 176 * n_batch * n_time, (n_batch, 16))
+    out_bar = view(workspace, 96 * n_batch + 208 * n_batch * n_time, (n_batch, 10))
 
     # out_bar[b, k] = (loss_exp[b, k]/loss_total[b] - select(k == label[b], 1, 0))
     #     /n_batch

@@ -41,11 +41,11 @@ def forward(params, x, workspace):
     W = view(params, 0, (16,))
     c = view(params, 16, (16,))
     v = view(params, 32, (16,))
-    u_xx = view(workspace, 0, (n_points,))
-    u_tanh = view(workspace, n_points, (n_points, 16))
-    sin_x = view(workspace, 17 * n_points, (n_points,))
-    u_tanh_x = view(workspace, 18 * n_points, (n_points, 16))
-    u_tanh_xx = view(workspace, 34 * n_points, (n_points, 16))
+    u_xx = view(workspace, 64 * n_points, (n_points,))
+    u_tanh = view(workspace, 0, (n_points, 16))
+    sin_x = view(workspace, 65 * n_points, (n_points,))
+    u_tanh_x = view(workspace, 16 * n_points, (n_points, 16))
+    u_tanh_xx = view(workspace, 32 * n_points, (n_points, 16))
 
     for n in range(n_points):
         # u_tanh[n, k] = tanh(c[k] + x[n]*W[k])
@@ -79,15 +79,15 @@ def backward(params, x, workspace, grads):
     n_points = x.shape[0]
     W = view(params, 0, (16,))
     v = view(params, 32, (16,))
-    u_xx = view(workspace, 0, (n_points,))
-    u_tanh = view(workspace, n_points, (n_points, 16))
-    sin_x = view(workspace, 17 * n_points, (n_points,))
-    u_tanh_x = view(workspace, 18 * n_points, (n_points, 16))
-    u_tanh_xx = view(workspace, 34 * n_points, (n_points, 16))
+    u_xx = view(workspace, 64 * n_points, (n_points,))
+    u_tanh = view(workspace, 0, (n_points, 16))
+    sin_x = view(workspace, 65 * n_points, (n_points,))
+    u_tanh_x = view(workspace, 16 * n_points, (n_points, 16))
+    u_tanh_xx = view(workspace, 32 * n_points, (n_points, 16))
     W_bar = view(grads, 0, (16,))
     c_bar = view(grads, 16, (16,))
     v_bar = view(grads, 32, (16,))
-    u_tanh_pre_bar = view(workspace, 50 * n_points, (n_points, 16))
+    u_tanh_pre_bar = view(workspace, 48 * n_points, (n_points, 16))
 
     v_bar[:] = 0.0
     W_bar[:] = 0.0

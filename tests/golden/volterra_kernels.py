@@ -46,8 +46,8 @@ def forward(params, x, workspace):
     n_batch = x.shape[0]
     a = view(params, 0, (12,))
     start = view(params, 12, (6,))
-    h = view(workspace, 0, (n_batch, 13, 6))
-    memory = view(workspace, 78 * n_batch, (n_batch, 12, 6))
+    h = view(workspace, 72 * n_batch, (n_batch, 13, 6))
+    memory = view(workspace, 0, (n_batch, 12, 6))
 
     # h[b, 0, k] = start[k]
     for b in range(n_batch):
@@ -82,11 +82,11 @@ def backward(params, x, workspace, grads):
     """Differentiate the loss; follows `forward`."""
     n_batch = x.shape[0]
     a = view(params, 0, (12,))
-    h = view(workspace, 0, (n_batch, 13, 6))
+    h = view(workspace, 72 * n_batch, (n_batch, 13, 6))
     a_bar = view(grads, 0, (12,))
     start_bar = view(grads, 12, (6,))
     h_bar = view(workspace, 150 * n_batch, (n_batch, 13, 6))
-    h_pre_bar = view(workspace, 78 * n_batch, (n_batch, 12, 6))
+    h_pre_bar = view(workspace, 0, (n_batch, 12, 6))
 
     # h_bar[b, t, k] += h[b, t, k]/(36*n_batch)
     h_bar[:, :, :] = real(0.0)
