@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from symbp.codegen.writer import mentioned
 from symbp.ir.affine import Index
-from symbp.ir.nodes import Barrier, Combine, If, Loop, Node, Note, Once, Share
+from symbp.ir.nodes import Barrier, Combine, If, Loop, Node, Note, Once, Settle, Share, Store
 from symbp.ir.plan import Kernel, Team
 from symbp.ir.walk_nodes import walk
 
@@ -41,6 +41,9 @@ def _check_nodes(nodes: Iterable[Node], kernel: Kernel, points: frozenset[Index]
     for node in nodes:
         if isinstance(node, Combine | Barrier | Share | Once):
             assert together, f"{kernel.name}: {type(node).__name__} where not every thread passes"
+        writes = isinstance(node, Settle) or (isinstance(node, Store) and bool(node.target.subscripts))
+        alone = not together or kernel.team is Team.THREAD
+        assert alone or not writes, f"{kernel.name}: all threads of a team write one element"
         if isinstance(node, Share | Once):
             _check_nodes(node.body, kernel, points, together=False)
         elif isinstance(node, Loop | If):

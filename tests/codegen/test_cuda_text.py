@@ -412,6 +412,16 @@ def test_what_a_team_does_together_stands_where_all_threads_pass(node: Node, ins
         source(made)
 
 
+def test_a_team_does_not_write_an_element_all_at_once() -> None:
+    for node in (
+        Store(at("row", b), Body.of(0)),
+        Settle(at("W_bar", b, 0), "W_bar_sums", "W_bar_largest", N * 4),
+        Loop(k, Bound((ZERO,)), Bound((Affine.of(10),)), (Store(at("z", b, k), Body.of(0)),)),
+    ):
+        with pytest.raises(AssertionError, match="all threads of a team write one element"):
+            source(kernel(Team.WARP, [dealt(b, N)], node))
+
+
 def test_columns_wait_together() -> None:
     wait = (Share((dealt(b, N),), (add(TOTAL, at("row", b)),)), Combine(TOTAL, Reduction.SUM))
     loops = {

@@ -31,6 +31,7 @@ from symbp.ir.nodes import (
     Update,
 )
 from symbp.ir.statement import Guard, Holds
+from symbp.ir.walk_nodes import walk
 from symbp.schedule.access import accesses
 from symbp.schedule.scalarise import rename_local
 
@@ -43,6 +44,9 @@ def keep_rows(nodes: tuple[Node, ...], taken: Container[str]) -> tuple[Node, ...
         element, later = node.target, nodes[place + 1 :]
         if not _is_only_access(element, nodes) or not any(_reads(n, element) for n in later):
             continue
+        bound = {n.index for n in walk(later) if isinstance(n, Loop | SetIndex)}
+        if bound & {i for s in element.subscripts for i in s.indices()}:
+            continue  # the same letters, but another element: the index runs again
         local = Read(fresh_name("_".join([element.tensor, *_index_names(element)]), taken))
         start, value = place, node.value
         before = nodes[:place]

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from symbp.ir.affine import ONE, FloorDiv, Index, Read
-from symbp.ir.nodes import Combine, Dealt, If, Loop, Node, Note, Once, SetIndex, Share, Store, Track, Update
+from symbp.ir.nodes import Combine, Dealt, If, Loop, Node, Note, Once, SetIndex, Settle, Share, Store, Track, Update
 from symbp.ir.plan import Team
 from symbp.ir.statement import Reduction
 from symbp.ir.walk_nodes import walk
@@ -219,7 +219,7 @@ def share(nodes: Iterable[Node], ranges: Ranges, fixed: frozenset[Index] = froze
                 result += [Combine(local, reduction) for local, reduction in parts.items()]
         elif isinstance(node, If):
             result.append(If(node.guards, share(node.body, ranges, fixed)))
-        elif isinstance(node, Store) and node.target.subscripts:
+        elif isinstance(node, Settle) or (isinstance(node, Store) and node.target.subscripts):
             _do_once(result, node)
         else:
             result.append(node)
@@ -239,7 +239,7 @@ def store_once(nodes: Iterable[Node], in_memory: frozenset[str]) -> tuple[Node, 
     return tuple(result)
 
 
-def _do_once(result: list[Node], node: Store) -> None:
+def _do_once(result: list[Node], node: Store | Settle) -> None:
     if result and isinstance(result[-1], Once):
         result[-1] = Once((*result[-1].body, node))
     else:

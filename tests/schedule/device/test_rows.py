@@ -57,3 +57,10 @@ def test_what_changes_afterwards_stays_in_memory() -> None:
 def test_what_nobody_reads_stays_as_it_is() -> None:
     nodes = (Store(M, Body(slot(0) / 2, (TOTAL,))), row(a(Read("x", (Affine.of(K),)))))
     assert lines(*nodes) == node_lines(nodes)
+
+
+def test_an_index_that_runs_again_names_other_elements() -> None:
+    """``p[m] = .. where m == choice``, then a loop over every m: it reads more than what was stored."""
+    element = Read("p", (Affine.of(B), Affine.of(K)))
+    nodes = (Store(element, Body.of(Read("s"))), row(a(element)))
+    assert keep_rows(nodes, ()) == nodes

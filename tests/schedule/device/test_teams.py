@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import sympy as sp
 
-from symbp.ir import Affine, NonNegative, Reduction
+from symbp.ir import Affine, Index, NonNegative, Read, Reduction
+from symbp.ir.affine import ONE
+from symbp.ir.nodes import Once, Settle, Update
+from symbp.schedule.device.independence import ranges_of
+from symbp.schedule.device.teams import share
 from tests.schedule.device.plans import steps_of
 from tests.schedule.small import Small
 
@@ -91,3 +95,8 @@ def test_what_depends_on_its_own_turns_is_not_shared() -> None:
     lines = steps_of(s, "p")
     assert lines[0] == "launch predict_p, a thread for each of n in 0..n_n:"
     assert "  for m in 0..n_n:" in lines
+
+
+def test_a_sum_of_whole_numbers_is_settled_by_one_thread() -> None:
+    settle = Settle(Read("w_bar", (Affine.of(Index("k")),)), "w_bar_sums", "w_bar_largest", ONE, Update.ADD)
+    assert share((settle,), ranges_of((settle,))) == (Once((settle,)),)
