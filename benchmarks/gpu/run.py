@@ -7,6 +7,7 @@
 The parts, each in processes of its own:
 
     ceilings      what the device can do: a large copy, large matrix products
+    tests         the tests of the suite that need a GPU
     agreement     every family of models in float32 and float64: loss, gradients, outputs; steps of training
     contraction   products of odd shapes against float64
     timing        steps beside PyTorch, torch.compile and JAX, and the share of the device that they reach
@@ -84,6 +85,16 @@ def ceilings(run: Run, deadline: float) -> None:
         run.note(f"the device's ceilings were not measured: {child.last_words(3)}")
         return
     run.add("ceilings", run.ceilings)
+
+
+def tests(run: Run, deadline: float) -> None:
+    child = Child("run", command=["-m", "pytest", "-q", "-m", "cuda", "-p", "no:cacheprovider", "tests/runtime/cuda"])
+    for _ in child.rows(deadline):
+        pass
+    row: dict[str, Any] = {"case": "pytest -m cuda", "found": child.last_words(1)}
+    if child.status != 0:
+        row |= {"error": f"pytest ended with status {child.status}", "traceback": child.last_words(80)}
+    run.add("tests", row)
 
 
 def agreement(run: Run, deadline: float) -> None:
@@ -215,6 +226,7 @@ def sanitizer(run: Run, deadline: float) -> None:
 #: The parts in order, and the share of the time left that each may have; what one leaves goes to those after it.
 PARTS: dict[str, tuple[Callable[[Run, float], None], float]] = {
     "ceilings": (ceilings, 0.1),
+    "tests": (tests, 0.15),
     "agreement": (agreement, 0.35),
     "contraction": (contraction, 0.15),
     "timing": (timing, 0.8),
