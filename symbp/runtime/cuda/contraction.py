@@ -25,7 +25,7 @@ from symbp.runtime.cuda.contraction_kernels import Access, Tile, parts_kernel, t
 # Large tiles read less from memory, small ones keep more multiprocessors busy. In double precision results take twice
 # the registers, so there is no largest one.
 TILES = {
-    "float32": (Tile(128, 8, 256, unrolled=1), Tile(64, 16, 256, unrolled=4), Tile(32, 16, 64, unrolled=2)),
+    "float32": (Tile(128, 8, 256, unrolled=1), Tile(64, 16, 256, unrolled=2), Tile(32, 16, 64, unrolled=2)),
     "float64": (Tile(64, 16, 256, unrolled=2), Tile(32, 8, 64, unrolled=2)),
 }
 # Multiprocessors of an H100. A constant, not the number found: results must not depend on the card.
