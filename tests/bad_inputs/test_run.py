@@ -109,9 +109,9 @@ def test_a_weight_that_is_not_finite(net: ModuleType, refused: Callable[..., str
     [
         (
             {"target": "gpu"},
-            "unknown target 'gpu', expected one of: cpu; take target 'cpu', which runs on every machine",
+            "unknown target 'gpu', expected one of: cpu, cuda; take target 'cuda' or 'cpu'",
         ),
-        ({"target": "cpus"}, "unknown target 'cpus', expected one of: cpu; did you mean 'cpu'?"),
+        ({"target": "cpus"}, "unknown target 'cpus', expected one of: cpu, cuda; did you mean 'cpu'?"),
         ({"dtype": "float16"}, "unknown dtype 'float16'; did you mean 'float64'?"),
     ],
 )
