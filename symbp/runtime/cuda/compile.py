@@ -13,7 +13,7 @@ from typing import Any
 from numba import cuda
 
 from symbp.errors import DeviceError
-from symbp.runtime.cuda.kernel import INSTALL, NUMBA_CUDA, Kernel, Pointer
+from symbp.runtime.cuda.kernel import INSTALL, NUMBA_CUDA, Kernel, Pointer, Team
 
 if NUMBA_CUDA:
     from numba.cuda import dispatcher, types
@@ -55,7 +55,7 @@ def _compiled(kernel: Kernel, cc: tuple[int, int]) -> str:
                 abi="numba",
                 cc=cc,
                 fastmath=False,
-                launch_bounds=kernel.threads,
+                launch_bounds=_bounds(kernel),
             )
     except Exception as error:
         # Whatever numba-cuda raises (typing, lowering, a missing NVVM) is about this kernel and this machine. Its
@@ -65,6 +65,15 @@ def _compiled(kernel: Kernel, cc: tuple[int, int]) -> str:
             f"kernel {kernel.name} does not compile for compute capability {cc[0]}.{cc[1]}: {said}"
         ) from error
     return _named(ptx, kernel.name)
+
+
+def _bounds(kernel: Kernel) -> int | tuple[int, int]:
+    """Threads of a block; and for the kernels of warps that one block at a time on a multiprocessor is enough.
+
+    These are often scans: one long chain of work, too few warps to hide it. Left to itself the compiler keeps to 64
+    registers, so that four blocks fit, and spills.
+    """
+    return (kernel.threads, 1) if kernel.team is Team.WARP else kernel.threads
 
 
 def _argument(parameter: object) -> Any:
