@@ -105,6 +105,24 @@ def test_installed_command_compiles_a_model_away_from_the_tree(installed: Path, 
     assert [float(word) for word in printed.split()] == [2.0, 4.0, 2.0]
 
 
+def test_installed_command_writes_cuda_kernels_away_from_the_tree(installed: Path, tmp_path: Path) -> None:
+    spec = tmp_path / "line.toml"
+    spec.write_text(LINE_SPEC, encoding="utf-8")
+    run(
+        [installed / "bin" / "symbp", "compile", spec, "-o", tmp_path, "--target", "cpu,cuda"],
+        cwd=Path("/"),
+        python_path=installed,
+    )
+    # Both interfaces import without symbp; a GPU is asked for when it is needed.
+    use = (
+        "import sys; sys.modules['symbp'] = None\n"
+        "import line\n"
+        "from line import cuda\n"
+        "print(line.SPEC_HASH == cuda.SPEC_HASH, cuda.kernels.forward_loss.name)\n"
+    )
+    assert run([sys.executable, "-c", use], cwd=tmp_path, python_path=tmp_path).split() == ["True", "forward_loss"]
+
+
 def test_version_is_said_once(installed: Path) -> None:
     said = "import symbp, importlib.metadata as m; print(symbp.__version__ == m.version('symbp'))"
     assert run([sys.executable, "-c", said], cwd=Path("/"), python_path=installed).strip() == "True"
