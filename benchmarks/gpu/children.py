@@ -31,6 +31,8 @@ def environment() -> dict[str, str]:
     found = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in paths if p), "PYTHONUNBUFFERED": "1"}
     found |= {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_CPP_MIN_LOG_LEVEL": "3", "NUMBA_NUM_THREADS": "1"}
     found |= {"OMP_NUM_THREADS": "2", "NUMBA_CUDA_LOW_OCCUPANCY_WARNINGS": "0"}
+    if "CUDA_HOME" not in found and Path("/usr/local/cuda").is_dir():
+        found["CUDA_HOME"] = "/usr/local/cuda"  # where Numba-CUDA looks for NVVM, if it has no wheel of it
     return found
 
 
@@ -55,6 +57,7 @@ class Child:
         )
         self._lines: queue.Queue[str | None] = queue.Queue()
         self.said: list[str] = []  # what is no row: warnings, tracebacks
+        self.late = False  # whether it was ended because its time was up
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
@@ -70,6 +73,7 @@ class Child:
                 line = self._lines.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
                 self.end()
+                self.late = True
                 self.said.append("out of time")
                 return None
             if line is None:

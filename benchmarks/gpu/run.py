@@ -80,8 +80,8 @@ def ceilings(run: Run, deadline: float) -> None:
     while child.row(deadline) is not None:
         pass
     try:
-        run.ceilings = json.loads(child.said[-1])
-    except (IndexError, ValueError):
+        run.ceilings = json.loads(next(line for line in reversed(child.said) if line.startswith("{")))
+    except (StopIteration, ValueError):
         run.note(f"the device's ceilings were not measured: {child.last_words(3)}")
         return
     run.add("ceilings", run.ceilings)
@@ -92,9 +92,7 @@ def tests(run: Run, deadline: float) -> None:
     for _ in child.rows(deadline):
         pass
     row: dict[str, Any] = {"case": "pytest -m cuda", "found": child.last_words(1)}
-    if child.status != 0:
-        row |= {"error": f"pytest ended with status {child.status}", "traceback": child.last_words(80)}
-    run.add("tests", row)
+    run.add("tests", {**row, **_ending(child, 80)})
 
 
 def agreement(run: Run, deadline: float) -> None:
@@ -155,9 +153,7 @@ def contraction(run: Run, deadline: float) -> None:
     good = sum("error" not in row for row in rows)
     worst = f"largest error {max(used):.2g} of what rounding may do" if used else ""
     summary: dict[str, Any] = {"case": f"{good} of {len(rows)} products agree", "dtype": worst}
-    if child.status != 0:
-        summary |= {"error": f"the process ended with status {child.status}", "traceback": child.last_words()}
-    run.add("contraction", summary)
+    run.add("contraction", {**summary, **_ending(child)})
 
 
 def timing(run: Run, deadline: float) -> None:
@@ -188,8 +184,7 @@ def _is_built(run: Run, name: str, child: Child, deadline: float) -> bool:
         else:
             print(f"{name}: {row}", flush=True)
     if row is None:
-        error = f"not built: the process ended with status {child.status}"
-        run.add("timing", {"workload": name, "error": error, "traceback": child.last_words()})
+        run.add("timing", {"workload": name, "built": "no", **_ending(child)})
     return row is not None
 
 
@@ -200,9 +195,17 @@ def _time(run: Run, name: str, child: Child, floor: float | None, deadline: floa
             row["floor us"] = 1e6 * floor
             row["of the floor's speed"] = 1e6 * floor / row["us a step"]
         run.add("timing", row)
-    if child.status != 0:
-        error = f"not timed to the end: the process ended with status {child.status}"
-        run.add("timing", {"workload": name, "error": error, "traceback": child.last_words()})
+    if wrong := _ending(child):
+        run.add("timing", {"workload": name, **wrong})
+
+
+def _ending(child: Child, lines: int = 25) -> dict[str, Any]:
+    """What a row says of a child that did not end well; one that was ended for want of time did nothing wrong."""
+    if child.late:
+        return {"cut off": "out of time"}
+    if child.status == 0:
+        return {}
+    return {"error": f"the process ended with status {child.status}", "traceback": child.last_words(lines)}
 
 
 def sanitizer(run: Run, deadline: float) -> None:
@@ -211,16 +214,15 @@ def sanitizer(run: Run, deadline: float) -> None:
         run.note("compute-sanitizer is not there: memcheck and racecheck were not run")
         return
     checks = ("memcheck", "racecheck")
-    children = {check: Child("sanitised", before=(tool, "--tool", check, "--error-exitcode", "9")) for check in checks}
+    children = {
+        check: Child("sanitised", before=(tool, "--tool", check, "--report-api-errors", "no", "--error-exitcode", "9"))
+        for check in checks
+    }
     for check, child in children.items():
         for _ in child.rows(deadline):
             pass
-        row: dict[str, Any] = {"case": check}
-        if child.status == 0:
-            row["found"] = "nothing"
-        else:
-            row |= {"error": f"status {child.status}", "traceback": child.last_words(60)}
-        run.add("sanitizer", row)
+        wrong = _ending(child, 60)
+        run.add("sanitizer", {"case": check, "found": "" if wrong else "nothing", **wrong})
 
 
 #: The parts in order, and the share of the time left that each may have; what one leaves goes to those after it.

@@ -74,7 +74,7 @@ class Scripted:
     """A child that says what it is told to, and ends with a status."""
 
     def __init__(self, rows: list[dict[str, Any]], status: int) -> None:
-        self._rows, self.status = rows, status
+        self._rows, self.status, self.late = rows, status, False
 
     def row(self, deadline: float) -> dict[str, Any] | None:
         return self._rows.pop(0) if self._rows else None
@@ -158,7 +158,9 @@ def test_a_child_that_takes_too_long_is_ended() -> None:
     assert child.row(began + 0.2) is None
     assert time.monotonic() - began < 20
     assert child.status != 0
+    assert child.late
     assert child.last_words().endswith("out of time")
+    assert run._ending(child) == {"cut off": "out of time"}
 
 
 def test_a_child_hands_over_its_rows() -> None:
@@ -166,6 +168,7 @@ def test_a_child_hands_over_its_rows() -> None:
     child = children.Child("run", command=["-c", code])
     assert list(child.rows(time.monotonic() + 60)) == [{"a": 1}]
     assert (child.said, child.status) == (["aside"], 3)
+    assert run._ending(child) == {"error": "the process ended with status 3", "traceback": "aside"}
 
 
 def test_results_are_on_disk_after_every_row(tmp_path: Path) -> None:
