@@ -93,19 +93,31 @@ def plan_again(made: Compilation, *, exact: bool = False, machine: Machine) -> P
 
 
 def emit_model(
-    model: Model, *, target: str = "cpu", dtype: str = "float32", standalone: bool = True, exact: bool = False
+    model: Model,
+    *,
+    target: str = "cpu",
+    dtype: str = "float32",
+    standalone: bool = True,
+    exact: bool = False,
+    atomics: bool = False,
 ) -> dict[str, str]:
     """The files of the package, path to text: Model ──compile_to_plan──▶ Plan ──emit──▶ files.
 
     `target` is one target or a list, ``cpu,cuda``: one package then has both, and they share files of weights. With
     ``standalone=False`` it uses the installed symbp's runtime, whose machine code all such packages share. With
-    ``exact=True`` derivatives of sigmoid and tanh keep their digits where these saturate (see `schedule.exact`).
+    ``exact=True`` derivatives of sigmoid and tanh keep their digits where these saturate (see `schedule.exact`). With
+    ``atomics=True`` CUDA kernels whose points meet in one element (the gradient of an embedding) add as they come: two
+    launches fewer, and last digits that differ from run to run.
     """
     if dtype not in DTYPES:
         raise TargetError(f"unknown dtype '{dtype}'", remedy=did_you_mean(dtype, DTYPES))
     first, *others = find_targets(target)
-    made = compile_to_plan(model, exact=exact, machine=first.machine)
-    planned = [(first, made.plan), *((o, plan_again(made, exact=exact, machine=o.machine)) for o in others)]
+    if atomics and not any(t.machine.in_teams for t in (first, *others)):
+        raise TargetError(f"atomics are of use on the GPU alone, found target '{target}'", remedy="add target cuda")
+    machines = {t.name: Machine.ATOMICS if atomics and t.machine.in_teams else t.machine for t in (first, *others)}
+    made = compile_to_plan(model, exact=exact, machine=machines[first.name])
+    planned = [(first, made.plan)]
+    planned += [(other, plan_again(made, exact=exact, machine=machines[other.name])) for other in others]
     equations = explain_text(made.derivation, made.update) if made.derivation else program_text(made.program)
     spec = Spec(dtype, spec_hash(made, dtype), equations.replace("\\", "\\\\").strip())
     return emit_for(planned, spec, standalone=standalone)
@@ -119,6 +131,7 @@ def compile_model(
     dtype: str = "float32",
     standalone: bool = True,
     exact: bool = False,
+    atomics: bool = False,
 ) -> Path:
     """Write the package of `model` to `directory`/<model name> and return its path.
 
@@ -126,7 +139,7 @@ def compile_model(
     The package replaces an older one at once; a folder that symbp did not write is never touched.
     Raises SpecError, ShapeError or DerivativeError for the model, TargetError for the target, FileError for the folder.
     """
-    files = emit_model(model, target=target, dtype=dtype, standalone=standalone, exact=exact)
+    files = emit_model(model, target=target, dtype=dtype, standalone=standalone, exact=exact, atomics=atomics)
     return write_package(files, Path(directory) / model.name)
 
 

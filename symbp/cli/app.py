@@ -75,6 +75,13 @@ def compile_command(
         bool,
         typer.Option("--exact", help="Derivatives of sigmoid and tanh keep their digits where these saturate; slower."),
     ] = False,
+    atomics: Annotated[
+        bool,
+        typer.Option(
+            "--atomics",
+            help="CUDA: add where threads meet as they come; faster, and the last digits differ from run to run.",
+        ),
+    ] = False,
     resources: Annotated[
         bool,
         typer.Option(
@@ -96,7 +103,7 @@ write out/digits. A folder that symbp did not write is never touched.
         )
     model = load_model(spec)
     folder = output.parent if output.name == model.name else output
-    package = compile_model(model, folder, target=target, dtype=dtype.value, exact=exact)
+    package = compile_model(model, folder, target=target, dtype=dtype.value, exact=exact, atomics=atomics)
     seconds = time.perf_counter() - began
     taken: Sequence[Resources] = ()
     if resources:

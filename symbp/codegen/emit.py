@@ -44,10 +44,15 @@ NODE_TESTS = {
     "largest": nodes.Largest,
     "spread": nodes.Spread,
     "settle": nodes.Settle,
+    "add_atomically": nodes.AddAtomically,
     "contract": nodes.Contract,
     "launch": plans.Launch,
     "repeat": plans.Repeat,
 }
+
+
+#: Where the equations go when everything else is written.
+EQUATIONS = "@@EQUATIONS@@"
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,8 @@ def emit_for(planned: Iterable[tuple[Target, Plan]], spec: Spec, *, standalone: 
         }
         for path, template in made.items():
             body = environment.get_template(template).render(**context, imports=HERE)
-            files[path] = with_imports(fold(body), target.sources, kernels)
+            # The equations are text for people, set out already; they must not be broken like code.
+            files[path] = with_imports(fold(body), target.sources, kernels).replace(EQUATIONS, spec.equations, 1)
         carried += target.carried
     if not standalone:
         return {path: text.replace("from ._runtime.", "from symbp.runtime.") for path, text in sorted(files.items())}
@@ -131,7 +137,7 @@ def _context(plan: Plan, target: Target, spec: Spec, module: str) -> dict[str, A
         "module": module,
         "dtype": spec.dtype,
         "spec_hash": spec.hash,
-        "equations": spec.equations,
+        "equations": EQUATIONS,
         "summary": spec.summary or "a model compiled from its equations.",
         "version": __version__,
         "plan": plan,

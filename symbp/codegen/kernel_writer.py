@@ -10,7 +10,7 @@ from symbp.codegen.printer import CodePrinter, Names
 from symbp.codegen.writer import Writer
 from symbp.ir.affine import ONE, ZERO, Affine, Read
 from symbp.ir.names import fresh_name
-from symbp.ir.nodes import Combine, Dealt, Largest, Once, Settle, Share, Spread
+from symbp.ir.nodes import AddAtomically, Combine, Dealt, Largest, Once, Settle, Share, Spread
 from symbp.ir.plan import Kernel, Plan, Team
 from symbp.ir.statement import Reduction
 from symbp.ir.walk_nodes import walk
@@ -169,6 +169,11 @@ class KernelWriter(Writer):
         subscripts = [self.code.affine(s) for s in node.subscripts or (ZERO,)]
         place = parts(subscripts) if len(subscripts) > 1 else subscripts[0]
         return f"spread({sums}, {place}, {self.code.body(node.value)}, {largest}[0], {self.code.affine(node.count)})"
+
+    def add_atomically(self, node: AddAtomically) -> str:
+        subscripts = [self.code.affine(s) for s in node.target.subscripts or (ZERO,)]
+        place = parts(subscripts) if len(subscripts) > 1 else subscripts[0]
+        return f"cuda.atomic.add({self.code.names.name(node.target.tensor)}, {place}, {self.code.body(node.value)})"
 
     def settle(self, node: Settle) -> str:
         total, largest = self.code.read(Read(node.sums, node.target.subscripts)), self.code.names.name(node.largest)

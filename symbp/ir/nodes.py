@@ -1,7 +1,9 @@
 """The nodes of a plan: loops, stores, products; and what a team of threads does together. They know no target.
 
 Node ::=  Loop | If | Store | SetIndex | Track | Fill | Product | Note
-       |  Share | Combine | Once | Barrier | Largest | Spread | Settle | Contract        (for targets of many threads)
+       |  Share | Combine | Once | Barrier | Largest | Spread | Settle | AddAtomically | Contract
+
+The second line is for targets of many threads.
 """
 
 from __future__ import annotations
@@ -206,6 +208,14 @@ class Settle:
 
 
 @dataclass(frozen=True, slots=True)
+class AddAtomically:
+    """``target += value`` where points may meet, one after the other as they come: rounding depends on their order."""
+
+    target: Read
+    value: Body
+
+
+@dataclass(frozen=True, slots=True)
 class Factor:
     """A tensor in a contraction: for each axis a fixed position, or the index that runs there and its stretch."""
 
@@ -243,5 +253,6 @@ Node = (
     | Largest
     | Spread
     | Settle
+    | AddAtomically
     | Contract
 )

@@ -66,6 +66,11 @@ class Machine(Enum):
 
     LOOPS = "loops"  # one thread walks long loops; their innermost is a vector
     TEAMS = "teams"  # thousands of threads: every nest is a kernel, carried out by teams
+    ATOMICS = "atomics"  # as teams, and points that meet in one element add to it in whatever order they come
+
+    @property
+    def in_teams(self) -> bool:
+        return self is not Machine.LOOPS
 
 
 class Team(Enum):

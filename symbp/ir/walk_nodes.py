@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from symbp.ir.affine import Affine, Index
 from symbp.ir.nodes import (
+    AddAtomically,
     Bound,
     Contract,
     Dealt,
@@ -90,6 +91,8 @@ def substitute(
             return Spread(node.sums, subscripts, node.value.substitute(mapping), node.largest, node.count)
         if isinstance(node, Settle):
             return Settle(node.target.substitute(mapping), node.sums, node.largest, node.count, node.update)
+        if isinstance(node, AddAtomically):
+            return AddAtomically(node.target.substitute(mapping), node.value.substitute(mapping))
         if isinstance(node, Contract):
             return Contract(factor(node.out), factor(node.left), factor(node.right), node.accumulate)
         if isinstance(node, Note):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from symbp.ir.affine import ZERO, Affine, Index, Read
 from symbp.ir.nodes import (
+    AddAtomically,
     Contract,
     Factor,
     Fill,
@@ -86,6 +87,10 @@ def accesses(nodes: Iterable[Node]) -> Iterator[Access]:
             yield from _reads(r for s in node.subscripts for r in s.reads())
             yield Access(node.largest, (ZERO,), False)
             yield Access(node.sums, node.subscripts, True, commutes=True)
+        elif isinstance(node, AddAtomically):
+            yield from _reads(node.value.all_reads)
+            yield from _reads(r for s in node.target.subscripts for r in s.reads())
+            yield Access(node.target.tensor, node.target.subscripts, True, commutes=True)
         elif isinstance(node, Settle):
             yield Access(node.largest, (ZERO,), False)
             yield Access(node.sums, node.target.subscripts, False)

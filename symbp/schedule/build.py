@@ -70,7 +70,7 @@ def make_plan(
     if update is not None:
         procedures.append(_plan_update(update, machine))
         tensors |= {t.name: t for t in update.tensors if t.name not in tensors}
-    if machine is Machine.TEAMS:
+    if machine.in_teams:
         procedures = [replace(p, steps=make_steps(p, tensors)) for p in procedures]
     else:
         procedures = [p if p.name == "update" else split_procedure(p, taken=tuple(tensors)) for p in procedures]
@@ -154,11 +154,11 @@ def _ready(program: Program, machine: Machine) -> Program:
         return verify(absorb_sums(program), "absorb_sums")
     # A sum stays by itself: what is added to it goes into the kernel that reads it, one pass over memory less.
     program = verify(split_sums(program), "split_sums")
-    return verify(declare_sums(program), "declare_sums")
+    return program if machine is Machine.ATOMICS else verify(declare_sums(program), "declare_sums")
 
 
 def _fused(nests: Iterable[Nest], machine: Machine) -> tuple[Nest, ...]:
-    return fuse_nests(nests, stays_parallel) if machine is Machine.TEAMS else fuse_nests(nests)
+    return fuse_nests(nests, stays_parallel) if machine.in_teams else fuse_nests(nests)
 
 
 def _plan_predict(
@@ -235,7 +235,7 @@ def _plan_update(program: Program, machine: Machine) -> Procedure:
         nests.append(Nest((), lower_statement(statement, program, fresh=True), Kind.MAP))
     inner = [t.name for t in program.tensors if not t.is_given]
     fused, gone = scalarise(fuse_nests(nests), inner)
-    if machine is Machine.TEAMS:
+    if machine.in_teams:
         fused = sink_scalars(fused)
     left = [n for n in inner if program.tensor(n).shape and n not in gone]
     assert not left, f"the update keeps {left} over several loops"
@@ -304,7 +304,8 @@ def _lower_steps(steps: Iterable[Step], program: Program, wanted: Iterable[str],
             del to_fill[fill_node.tensor]
         if isinstance(step, Block):
             for k, statement in enumerate(step.statements):
-                if machine is Machine.TEAMS and is_exact_sum(statement) and Fill(statement.tensor) in fills and k == 0:
+                exact = machine is Machine.TEAMS and is_exact_sum(statement)
+                if exact and Fill(statement.tensor) in fills and k == 0:
                     fills = ()  # the sums are complete when the result is written, all of it
                     may_set[id(statement)] = True
                 lowered = _lower_one(statement, program, may_set[id(statement)], machine)
@@ -317,8 +318,8 @@ def _lower_steps(steps: Iterable[Step], program: Program, wanted: Iterable[str],
 
 
 def _lower_one(statement: Statement, program: Program, sets: bool, machine: Machine) -> tuple[Nest, ...]:
-    if machine is Machine.TEAMS:
-        return lower_for_teams(statement, program, sets=sets)
+    if machine.in_teams:
+        return lower_for_teams(statement, program, sets=sets, atomics=machine is Machine.ATOMICS)
     note = Note(replace(statement, accumulate=not sets))
     nodes = lower_statement(statement, program, fresh=sets)
     return (Nest((statement,), (note, *nodes), classify(statement, program)),)
@@ -330,7 +331,7 @@ def _lower_scan(scan: Scan, program: Program, may_set: dict[int, bool], machine:
     for turn in scan.turns:
         statement = turn.statement
         sets = may_set[id(statement)]
-        if machine is Machine.TEAMS:
+        if machine.in_teams:
             nodes = lower_turn(statement, program, sets=sets, step=scan.index, whole=whole)
         else:
             nodes = lower_statement(statement, program, fresh=sets, bound=(scan.index,))

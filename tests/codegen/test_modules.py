@@ -16,6 +16,8 @@ import pytest
 
 import symbp as sb
 from symbp.codegen.layout import WIDTH
+from symbp.explain import text as explain_text
+from symbp.pipeline import compile_to_plan
 from tests.codegen.awkward_models import MODELS as AWKWARD
 from tests.codegen.golden_models import MODELS as GOLDEN
 
@@ -216,3 +218,17 @@ def test_single_numbers_as_inputs(tmp_path: Path) -> None:
     log = net.fit(params, net.optimizer_state(params), ones, 2, 1.5, epochs=40, progress=False)
     assert log.loss[-1] < 1e-3 < log.loss[0]
     assert np.count_nonzero(params.w) == 1
+
+
+@pytest.mark.parametrize("name", ["digits", "lstm", "attention"])
+def test_the_equations_are_as_the_report_sets_them_out(name: str) -> None:
+    """Their lines are long, and broken by nobody."""
+    text = files_of(name)["__init__.py"]
+    (assigned,) = (
+        node.value
+        for node in ast.parse(text).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "EQUATIONS"
+    )
+    made = compile_to_plan(GOLDEN[name][0]())
+    assert made.derivation is not None
+    assert ast.literal_eval(assigned).strip() == explain_text(made.derivation, made.update).strip()

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from symbp.ir.affine import ONE, ZERO, Affine, Index, Read
 from symbp.ir.names import fresh_name
-from symbp.ir.nodes import Bound, Fill, Largest, Loop, Node, Note, Settle, Spread, Update
+from symbp.ir.nodes import AddAtomically, Bound, Fill, Largest, Loop, Node, Note, Settle, Spread, Update
 from symbp.ir.plan import Kind, Nest
 from symbp.ir.program import DType, Program, Role, Tensor
 from symbp.ir.statement import Statement, fresh_index
@@ -69,6 +69,12 @@ def lower_exact(statement: Statement, program: Program, *, sets: bool) -> tuple[
     settle = (note, *_settle(statement, program, sums, largest, count, sets))
     kinds = (Kind.REDUCTION, Kind.SCATTER, Kind.MAP)
     return tuple(Nest((statement,), nodes, kind) for nodes, kind in zip((find, add, settle), kinds, strict=True))
+
+
+def lower_atomic(statement: Statement, program: Program) -> Nest:
+    """One nest, whose result depends in its last bits on the order in which the points happen to come."""
+    add = AddAtomically(statement.target, statement.body)
+    return Nest((statement,), (Note(statement), *loops_of(statement, program, (add,))), Kind.SCATTER)
 
 
 def _companion(name: str, suffix: str, program: Program) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from symbp.ir.affine import Index
 from symbp.ir.names import fresh_name
-from symbp.ir.nodes import Contract, Fill, If, Largest, Loop, Node, Note, Once, Settle, Spread, Store
+from symbp.ir.nodes import AddAtomically, Contract, Fill, If, Largest, Loop, Node, Note, Once, Settle, Spread, Store
 from symbp.ir.plan import Kernel, Kind, Launch, Nest, Procedure, Repeat, Step, Team
 from symbp.ir.program import Tensor
 from symbp.ir.statement import Statement
@@ -150,7 +150,7 @@ def _title(nodes: Sequence[Node], statements: Sequence[Statement]) -> str:
 def _written(node: Node) -> str:
     if isinstance(node, Store) and node.target.subscripts:
         return node.target.tensor
-    if isinstance(node, Settle):
+    if isinstance(node, Settle | AddAtomically):
         return node.target.tensor
     if isinstance(node, Largest):
         return node.largest

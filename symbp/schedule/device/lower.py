@@ -12,16 +12,21 @@ from symbp.ir.program import Program
 from symbp.ir.statement import Reduction, Statement
 from symbp.schedule.classify import classify
 from symbp.schedule.device.einsum import as_contract
-from symbp.schedule.device.exact_sums import is_exact_sum, lower_exact
+from symbp.schedule.device.exact_sums import is_exact_sum, lower_atomic, lower_exact
 from symbp.schedule.lower import lower_statement
 
 #: Multiply-adds for one row and one step of a scan that a block still does by itself: LSTM cells of up to 256 units.
 LARGEST_STEP = 1 << 19
 
 
-def lower_for_teams(statement: Statement, program: Program, *, sets: bool) -> tuple[Nest, ...]:
-    """The nests of one statement. `sets`: an accumulation is the first to write its elements."""
+def lower_for_teams(statement: Statement, program: Program, *, sets: bool, atomics: bool = False) -> tuple[Nest, ...]:
+    """The nests of one statement. `sets`: an accumulation is the first to write its elements.
+
+    With `atomics`, points that may meet in one element add to it as they come.
+    """
     if is_exact_sum(statement):
+        if atomics:
+            return (lower_atomic(statement, program),)
         return lower_exact(statement, program, sets=sets)
     note = Note(replace(statement, accumulate=not sets))
     contract = as_contract(statement, accumulate=not sets)
