@@ -13,7 +13,7 @@ from typing import Any
 from numba import cuda
 
 from symbp.errors import DeviceError
-from symbp.runtime.cuda.kernel import INSTALL, NUMBA_CUDA, Kernel, Pointer, Team
+from symbp.runtime.cuda.kernel import INSTALL, NUMBA_CUDA, Kernel, Pointer
 
 if NUMBA_CUDA:
     from numba.cuda import dispatcher, types
@@ -68,12 +68,11 @@ def _compiled(kernel: Kernel, cc: tuple[int, int]) -> str:
 
 
 def _bounds(kernel: Kernel) -> int | tuple[int, int]:
-    """Threads of a block; and for the kernels of warps that one block at a time on a multiprocessor is enough.
+    """Threads of a block; and for generated kernels, that one block at a time on a multiprocessor is enough.
 
-    These are often scans: one long chain of work, too few warps to hide it. Left to itself the compiler keeps to 64
-    registers, so that four blocks fit, and spills.
+    Left to itself ptxas sets out to fit several blocks, and spills at 40 or 64 registers where a loop would take more.
     """
-    return (kernel.threads, 1) if kernel.team is Team.WARP else kernel.threads
+    return kernel.threads if kernel.team is None else (kernel.threads, 1)
 
 
 def _argument(parameter: object) -> Any:
