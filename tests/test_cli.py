@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from symbp.check.emulator import EmulatedDevice
 from symbp.cli import main
 from symbp.cli.data import load_samples, split_samples, standardise
 from symbp.errors import DataError, DeviceError, FileError, SymbpError, TargetError
@@ -490,3 +492,28 @@ def test_resources_without_a_compiler(run: Any, line: Path, tmp_path: Path, monk
     ran = run("compile", line, "-o", tmp_path, "--target", "cuda", "--resources")
     assert (ran.status, ran.err.count("\n")) == (2, 1)
     assert ran.err == "error: 'ptxas' of the CUDA toolkit is not there; pip install 'symbp[cuda-build]'\n"
+
+
+def test_training_on_a_device(
+    run: Any, line: Path, points: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the emulator, as if it were the GPU: the same losses as on the CPU, and weights that the CPU reads."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    words = ("train", line, "--data", points, "--epochs", 2, "--batch", 8, "--dtype", "float64", "--json")
+    weights = tmp_path / "w.safetensors"
+    expected = run(*words).json
+    devices = import_module("symbp.runtime.cuda.device")
+    devices.use_device(EmulatedDevice())
+    try:
+        found = run(*words, "--target", "cuda", "-o", weights).json
+    finally:
+        devices.use_device(None)
+    np.testing.assert_allclose(found["training_loss"], expected["training_loss"], rtol=1e-12)
+    assert found["loss"] == pytest.approx(expected["loss"], rel=1e-12)
+    assert found["steps"] == expected["steps"]
+    (cpu,) = [p for p in (tmp_path / "cache" / "symbp").glob("*/line") if not _is_cuda(p)]
+    assert set(load_generated(cpu).load(weights)) == {"m", "c"}
+
+
+def _is_cuda(package: Path) -> bool:
+    return "thread_kernel" in (package / "kernels.py").read_text(encoding="utf-8")
