@@ -34,6 +34,9 @@ STEPS = 3
 #: Largest difference after the steps, relative to the largest change of a parameter.
 STEP_TOLERANCE = {"float64": 1e-6, "float32": 2e-2}
 
+#: Gradients below this, relative to the largest, may be nothing but rounding.
+NOISE = {"float64": 1e-9, "float32": 1e-3}
+
 
 def net_for_cuda(model: Model, name: str, dtype: str, emulate: bool) -> ModuleType:
     """The CUDA package of a model, imported; on the emulator where that is asked for."""
@@ -105,12 +108,14 @@ def steps_of(case: Case, dtype: str, emulate: bool) -> dict[str, Any]:
     params, inputs = arguments(gpu, feed)
     expected, same = harness.arguments(cpu, feed)
     state, other_state = gpu.optimizer_state(params), cpu.optimizer_state(expected)
-    start = expected.flat.copy()
+    start, slope = expected.flat.copy(), np.abs(cpu.loss_and_grad(expected, *same)[1].flat)
+    # Adam moves a weight by the sign of its gradient, and where that is all rounding, the sign is as well.
+    told = slope > NOISE[dtype] * slope.max()
     losses = []
     for _ in range(STEPS):
         losses.append((gpu.train_step(params, state, *inputs), cpu.train_step(expected, other_state, *same)))
     moved = float(np.abs(expected.flat - start).max())
-    error = float(np.abs(params.to_host().flat - expected.flat).max()) / (moved or 1.0)
+    error = float(np.abs(params.to_host().flat - expected.flat)[told].max()) / (moved or 1.0)
     loss_error = max(abs(a - b) / (abs(b) or 1.0) for a, b in losses)
     limit = STEP_TOLERANCE[dtype]
     assert loss_error <= limit, f"losses {losses}"
