@@ -21,7 +21,6 @@ from symbp.ir.affine import Affine, Index, Size
 from symbp.ir.names import fresh_name
 from symbp.ir.nodes import Fill, Loop, Node, Product, SetIndex, Slice
 from symbp.ir.plan import Buffer, Memory, Nest, Plan, Procedure
-from symbp.ir.program import Role
 from symbp.ir.walk_nodes import rename_index, walk
 
 #: Names that every generated kernel file may use besides functions of the runtime.
@@ -195,7 +194,8 @@ def _view(buffer: Buffer, plan: Plan, writer: Writer) -> View:
     name = writer.code.names.name(buffer.tensor)
     start = writer.code.affine(buffer.offset)
     if buffer.memory is Memory.ARGUMENT:
-        return View(name, f"{name} = {'params' if tensor.role is Role.PARAMETER else 'grads'}")
+        # Only an update has them. It is not asked what `g` is: a model may have a parameter of that name.
+        return View(name, f"{name} = {'grads' if buffer.tensor == 'g' else 'params'}")
     if buffer.memory is Memory.HYPER:
         return View(name, f"{name} = float(count[0])" if buffer.tensor == "t" else f"{name} = numbers[{start}]")
     if not tensor.shape and buffer.memory is Memory.PARAMETERS:

@@ -83,3 +83,36 @@ def test_the_learning_rate_may_change() -> None:
         expected: Any = params.flat - rate * grads.flat
         net.train_step(params, state, x, t)
         np.testing.assert_allclose(params.flat, expected, rtol=1e-14)
+
+
+def its_own_names(rule: sb.Optimizer) -> Model:
+    """A model whose parameters are called as optimizers call the weights, their gradient and their moments."""
+    model = Model("its_own_names")
+    b, j, k = model.axis("b", "batch"), model.axis("j", 3), model.axis("k", 4)
+    x, t = model.input("x", b, j), model.input("t", b, k)
+    g, m, v, w = model.parameter("g", j, k), model.parameter("m"), model.parameter("v", k), model.parameter("w", k)
+    y = model.define("y[b, k]", (sum(x[b, j] * g[j, k], j) + v[k]) * w[k] + m)
+    model.loss(mean((y[b, k] - t[b, k]) ** 2, b, k))
+    model.optimizer(rule)
+    return model
+
+
+@pytest.mark.parametrize("name", ["sgd", "momentum", "adam"])
+def test_parameters_may_be_called_as_the_optimizer_calls_its_own(name: str) -> None:
+    rule, torch_rule = RULES[name]
+    net = compiled(its_own_names(rule), f"own names, {name}", "float64")
+    random = np.random.default_rng(5)
+    x, t = random.normal(size=(5, 3)), random.normal(size=(5, 4))
+    params = net.init(seed=0)
+    params.flat[:] = random.normal(size=params.flat.size)
+    weights = {n: torch.tensor(np.array(params[n]), requires_grad=True) for n in params}
+    optimizer = torch_rule(list(weights.values()))
+    state = net.optimizer_state(params)
+    for _ in range(N_STEPS):
+        optimizer.zero_grad()
+        y = (torch.tensor(x) @ weights["g"] + weights["v"]) * weights["w"] + weights["m"]
+        ((y - torch.tensor(t)) ** 2).mean().backward()
+        optimizer.step()
+        net.train_step(params, state, x, t)
+    for n, weight in weights.items():
+        assert relative_error(params[n], weight.detach().numpy()) <= 1e-12, n
