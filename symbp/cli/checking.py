@@ -6,7 +6,7 @@ import importlib
 import inspect
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -74,7 +74,8 @@ def check_model(
 
 def report_check(model: Model, dtypes: Sequence[str], seed: int, as_json: bool, target: str = "cpu") -> bool:
     """Print the report; True if every gradient passed."""
-    report, note = check_model(model, dtypes, seed, target)
+    with nullcontext() if as_json else show.aside().status("compiling the module and checking it"):
+        report, note = check_model(model, dtypes, seed, target)
     if as_json:
         show.print_json(
             {
