@@ -35,6 +35,7 @@ from symbp.schedule.lower import lower_statement
 from symbp.schedule.notes import head_with_equations
 from symbp.schedule.scalarise import scalarise
 from symbp.schedule.split import split_procedure
+from symbp.schedule.unfold import unfold
 
 NEXT = "_next"  # an optimizer writes w_next[i]; it takes the place of w[i] at the end of the iteration
 
@@ -151,6 +152,7 @@ def _ready(program: Program, machine: Machine) -> Program:
     """The rewrites that serve code, not people."""
     program = verify(inline_arguments(program), "inline_arguments")
     if machine is Machine.LOOPS:
+        program = verify(unfold(program), "unfold")
         return verify(absorb_sums(program), "absorb_sums")
     # A sum stays by itself: what is added to it goes into the kernel that reads it, one pass over memory less.
     program = verify(split_sums(program), "split_sums")

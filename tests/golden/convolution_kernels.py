@@ -25,25 +25,33 @@ def predict_into(params, x, workspace, out):
     conv_c = view(params, 36, (4,))
     out_W = view(params, 40, (100, 5))
     out_c = view(params, 540, (5,))
-    conv = view(workspace, 0, (n_batch, 4, 10, 10))
-    flatten = view(workspace, 800 * n_batch, (n_batch, 100))
-    conv_z_sum = view(workspace, 400 * n_batch, (n_batch, 4, 10, 10))
+    conv = view(workspace, 400 * n_batch, (n_batch, 4, 10, 10))
+    flatten = view(workspace, 1700 * n_batch, (n_batch, 100))
+    conv_z_sum = view(workspace, 0, (n_batch, 4, 10, 10))
+    x_patches = view(workspace, 800 * n_batch, (n_batch, 1, 3, 3, 10, 10))
+
+    # x_patches[b, c, u, v, p, q] = x[b, c, p + u, q + v]
+    for b in range(n_batch):
+        for c in range(1):
+            for u in range(3):
+                for v in range(3):
+                    for p in range(10):
+                        for q in range(10):
+                            x_patches[b, c, u, v, p, q] = x[b, c, p + u, q + v]
+
+    # conv_z_sum[b, o, p, q] = sum[c, u, v] x_patches[b, c, u, v, p, q]
+    #     *conv_K[o, c, u, v]
+    for b in range(n_batch):
+        matmul(
+            conv_K.reshape((4, 9)),
+            x_patches.reshape((n_batch, 9, 100))[b],
+            conv_z_sum.reshape((n_batch, 4, 100))[b],
+        )
 
     for b in range(n_batch):
         for o in range(4):
+            # conv[b, o, p, q] = relu(conv_z_sum[b, o, p, q] + conv_c[o])
             for p in range(10):
-                # conv_z_sum[b, o, p, q] = sum[c, u, v] x[b, c, p + u, q + v]
-                #     *conv_K[o, c, u, v]
-                for q in range(10):
-                    conv_z_sum[b, o, p, q] = real(0.0)
-                for c in range(1):
-                    for u in range(3):
-                        for v in range(3):
-                            for q in range(10):
-                                conv_z_sum[b, o, p, q] += (
-                                    x[b, c, p + u, q + v] * conv_K[o, c, u, v]
-                                )
-                # conv[b, o, p, q] = relu(conv_z_sum[b, o, p, q] + conv_c[o])
                 for q in range(10):
                     conv[b, o, p, q] = relu(conv_z_sum[b, o, p, q] + conv_c[o])
             for p in range(5):
@@ -71,30 +79,38 @@ def forward(params, x, label, workspace):
     conv_c = view(params, 36, (4,))
     out_W = view(params, 40, (100, 5))
     out_c = view(params, 540, (5,))
-    conv = view(workspace, 0, (n_batch, 4, 10, 10))
-    flatten = view(workspace, 1200 * n_batch, (n_batch, 100))
-    out = view(workspace, 1400 * n_batch, (n_batch, 5))
-    conv_z_sum = view(workspace, 400 * n_batch, (n_batch, 4, 10, 10))
-    loss_max = view(workspace, 1405 * n_batch, (n_batch,))
-    loss_total = view(workspace, 1406 * n_batch, (n_batch,))
-    loss_exp = view(workspace, 1407 * n_batch, (n_batch, 5))
-    log_loss_total = view(workspace, 1412 * n_batch, (n_batch,))
+    conv = view(workspace, 400 * n_batch, (n_batch, 4, 10, 10))
+    flatten = view(workspace, 2100 * n_batch, (n_batch, 100))
+    out = view(workspace, 2300 * n_batch, (n_batch, 5))
+    conv_z_sum = view(workspace, 0, (n_batch, 4, 10, 10))
+    loss_max = view(workspace, 2305 * n_batch, (n_batch,))
+    loss_total = view(workspace, 2306 * n_batch, (n_batch,))
+    loss_exp = view(workspace, 2307 * n_batch, (n_batch, 5))
+    log_loss_total = view(workspace, 2312 * n_batch, (n_batch,))
+    x_patches = view(workspace, 1200 * n_batch, (n_batch, 1, 3, 3, 10, 10))
+
+    # x_patches[b, c, u, v, p, q] = x[b, c, p + u, q + v]
+    for b in range(n_batch):
+        for c in range(1):
+            for u in range(3):
+                for v in range(3):
+                    for p in range(10):
+                        for q in range(10):
+                            x_patches[b, c, u, v, p, q] = x[b, c, p + u, q + v]
+
+    # conv_z_sum[b, o, p, q] = sum[c, u, v] x_patches[b, c, u, v, p, q]
+    #     *conv_K[o, c, u, v]
+    for b in range(n_batch):
+        matmul(
+            conv_K.reshape((4, 9)),
+            x_patches.reshape((n_batch, 9, 100))[b],
+            conv_z_sum.reshape((n_batch, 4, 100))[b],
+        )
 
     for b in range(n_batch):
         for o in range(4):
+            # conv[b, o, p, q] = relu(conv_z_sum[b, o, p, q] + conv_c[o])
             for p in range(10):
-                # conv_z_sum[b, o, p, q] = sum[c, u, v] x[b, c, p + u, q + v]
-                #     *conv_K[o, c, u, v]
-                for q in range(10):
-                    conv_z_sum[b, o, p, q] = real(0.0)
-                for c in range(1):
-                    for u in range(3):
-                        for v in range(3):
-                            for q in range(10):
-                                conv_z_sum[b, o, p, q] += (
-                                    x[b, c, p + u, q + v] * conv_K[o, c, u, v]
-                                )
-                # conv[b, o, p, q] = relu(conv_z_sum[b, o, p, q] + conv_c[o])
                 for q in range(10):
                     conv[b, o, p, q] = relu(conv_z_sum[b, o, p, q] + conv_c[o])
             for p in range(5):
@@ -140,23 +156,24 @@ def forward(params, x, label, workspace):
 
 
 @kernel
-def backward(params, x, label, workspace, positions, grads):
+def backward(params, label, workspace, positions, grads):
     """Differentiate the loss; follows `forward`."""
-    n_batch = x.shape[0]
+    n_batch = label.shape[0]
     out_W = view(params, 40, (100, 5))
-    conv = view(workspace, 0, (n_batch, 4, 10, 10))
-    flatten = view(workspace, 1200 * n_batch, (n_batch, 100))
-    loss_total = view(workspace, 1406 * n_batch, (n_batch,))
-    loss_exp = view(workspace, 1407 * n_batch, (n_batch, 5))
+    conv = view(workspace, 400 * n_batch, (n_batch, 4, 10, 10))
+    flatten = view(workspace, 2100 * n_batch, (n_batch, 100))
+    loss_total = view(workspace, 2306 * n_batch, (n_batch,))
+    loss_exp = view(workspace, 2307 * n_batch, (n_batch, 5))
     pool_argmax = view(positions, 0, (n_batch, 4, 5, 5))
     conv_K_bar = view(grads, 0, (4, 1, 3, 3))
     conv_c_bar = view(grads, 36, (4,))
     out_W_bar = view(grads, 40, (100, 5))
     out_c_bar = view(grads, 540, (5,))
-    conv_z_bar = view(workspace, 400 * n_batch, (n_batch, 4, 10, 10))
+    conv_z_bar = view(workspace, 0, (n_batch, 4, 10, 10))
     conv_bar = view(workspace, 800 * n_batch, (n_batch, 4, 10, 10))
-    flatten_bar = view(workspace, 1300 * n_batch, (n_batch, 100))
-    out_bar = view(workspace, 1400 * n_batch, (n_batch, 5))
+    flatten_bar = view(workspace, 2200 * n_batch, (n_batch, 100))
+    out_bar = view(workspace, 2300 * n_batch, (n_batch, 5))
+    x_patches = view(workspace, 1200 * n_batch, (n_batch, 1, 3, 3, 10, 10))
 
     out_c_bar[:] = real(0.0)
     for b in range(n_batch):
@@ -209,30 +226,29 @@ def backward(params, x, label, workspace, positions, grads):
                         conv_bar[b, o, p, q] * step(conv[b, o, p, q])
                     )
 
+    # conv_c_bar[o] = sum[b, p, q] conv_z_bar[b, o, p, q]
     for o in range(4):
-        # conv_c_bar[o] = sum[b, p, q] conv_z_bar[b, o, p, q]
         total = real(0.0)
         for b in range(n_batch):
             for p in range(10):
                 for q in range(10):
                     total += conv_z_bar[b, o, p, q]
         conv_c_bar[o] = total
-        # conv_K_bar[o, c, u, v] = sum[b, p, q] x[b, c, p + u, q + v]
-        #     *conv_z_bar[b, o, p, q]
-        for c in range(1):
-            for u in range(3):
-                for v in range(3):
-                    total = real(0.0)
-                    for b in range(n_batch):
-                        for p in range(10):
-                            for q in range(10):
-                                total += x[b, c, p + u, q + v] * conv_z_bar[b, o, p, q]
-                    conv_K_bar[o, c, u, v] = total
+
+    # conv_K_bar[o, c, u, v] = sum[b, p, q] x_patches[b, c, u, v, p, q]
+    #     *conv_z_bar[b, o, p, q]
+    conv_K_bar[:, :, :, :] = real(0.0)
+    for b in range(n_batch):
+        matmul_add(
+            conv_z_bar.reshape((n_batch, 4, 100))[b],
+            x_patches.reshape((n_batch, 9, 100))[b].T,
+            conv_K_bar.reshape((4, 9)),
+        )
 
 
 @kernel
 def loss_and_grad_into(params, x, label, workspace, positions, grads):
     """Write the gradient of the loss to `grads`; return the loss."""
     loss = forward(params, x, label, workspace)
-    backward(params, x, label, workspace, positions, grads)
+    backward(params, label, workspace, positions, grads)
     return loss
