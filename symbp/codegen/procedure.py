@@ -87,7 +87,7 @@ class ProcedureWriter(Writer):
         return f"{name}({self.slice(node.left)}, {self.slice(node.right)}, {self.slice(node.out)})"
 
     def slice(self, part: Slice) -> str:
-        """``z[:, t]``; axes that act as one are merged first: ``z.reshape((n_batch, n_time, 64))[:, t]``."""
+        """``z[:, t]``; axes that act as one are merged first: ``view(z, 0, (n_batch, n_time, 64))[:, t]``."""
         extents, axes = self._merged(part)
         pieces = [
             self.code.affine(axis) if isinstance(axis, Affine) else self.stretch(axis, extent)
@@ -97,7 +97,7 @@ class ProcedureWriter(Writer):
             pieces.pop()
         text = self.code.names.name(part.tensor)
         if len(extents) < len(part.axes):
-            text += f".reshape(({', '.join(map(self.code.affine, extents))}))"
+            text = f"view({text}, 0, ({', '.join(map(self.code.affine, extents))}))"
         text += f"[{', '.join(pieces)}]" if pieces else ""
         return f"{text}.T" if part.transposed else text
 

@@ -244,8 +244,15 @@ def _add_any(a, b, c):
 
 
 @kernel(fastmath=_IN_ORDER)
-def _add(a, b, c):
-    """C += A @ B on arrays whose layout has been erased: choose the loop shape from the strides."""
+def _add(a, b, c, fresh):
+    """C += A @ B on arrays whose layout has been erased: choose the loop shape from the strides.
+
+    With `fresh`, C = A @ B. It is no literal: each of its values would be compiled by itself.
+    """
+    if fresh != 0:
+        for i in range(c.shape[0]):
+            for j in range(c.shape[1]):
+                c[i, j] = 0
     if c.strides[1] != c.itemsize and c.shape[1] > 1:
         if c.strides[0] != c.itemsize and c.shape[0] > 1:
             _add_any(a, b, c)
@@ -284,14 +291,13 @@ def matmul_add(a, b, c):
     Any strides, any sizes with zero included. ``c`` must share no memory with ``a`` or ``b``. Shapes are not checked:
     kernels call this after the check at the door.
     """
-    _add(_any_layout(a), _any_layout(b), _any_layout(c))
+    _add(_any_layout(a), _any_layout(b), _any_layout(c), np.intp(0))
 
 
 @kernel(inline="always", cache=False)
 def matmul(a, b, c):
     """``c[i, j] = sum[k] a[i, k]*b[k, j]``; the rest as in :func:`matmul_add`."""
-    c[:, :] = 0
-    _add(_any_layout(a), _any_layout(b), _any_layout(c))
+    _add(_any_layout(a), _any_layout(b), _any_layout(c), np.intp(1))
 
 
 @kernel

@@ -14,7 +14,7 @@ from numba.np.arrayobj import make_array, populate_array
 
 @intrinsic
 def view(typing_context: Any, flat: Any, start: Any, shape: Any) -> Any:
-    """``flat[start : start + size]`` seen with `shape` (a tuple); shares the memory of `flat`.
+    """``flat[start : start + size]`` seen with `shape`, a tuple; shares the memory of `flat`, itself of any shape.
 
     For use inside a kernel that was given `flat`, contiguous and long enough: nothing is checked, and the view does not
     keep `flat` alive. Only a pointer, extents and strides are made. A slice and a reshape come with checks, error paths

@@ -58,7 +58,7 @@ class Strict(np.ndarray):
 def view(flat: Any, start: int, shape: tuple[int, ...]) -> Any:
     count = math.prod(shape)
     assert start in range(flat.size - count + 1), f"view {start} + {count} of {flat.size}"
-    return flat[start : start + count].reshape(shape)
+    return flat.reshape(-1)[start : start + count].reshape(shape)
 
 
 def matmul(a: Any, b: Any, c: Any) -> None:

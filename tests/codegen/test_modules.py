@@ -117,7 +117,7 @@ def test_equations_stand_before_what_they_say(name: str) -> None:
         target = re.escape(found.group(1))
         text = "\n".join(block)
         stored_in_place = found.group(1).endswith("_next")  # w_next is stored to w
-        assert stored_in_place or re.search(rf"(^ *|, ){target}(_\d+)?\b", text, flags=re.M), f"{line}\n{text}"
+        assert stored_in_place or re.search(rf"(^ *|, )(view\()?{target}(_\d+)?\b", text, flags=re.M), f"{line}\n{text}"
 
 
 @pytest.mark.parametrize("name", NAMES)

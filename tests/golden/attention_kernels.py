@@ -59,23 +59,23 @@ def predict_into(params, x, workspace, attention):
 
     # attention_q_head[b, t, h, e] += sum[e2] x[b, t, e2]*attention_Q[e2, h, e]
     matmul_add(
-        x.reshape((n_batch * n_time, 8)),
-        attention_Q.reshape((8, 8)),
-        attention_q_head.reshape((n_batch * n_time, 8)),
+        view(x, 0, (n_batch * n_time, 8)),
+        view(attention_Q, 0, (8, 8)),
+        view(attention_q_head, 0, (n_batch * n_time, 8)),
     )
 
     # attention_k_head[b, t, h, e] += sum[e2] x[b, t, e2]*attention_K[e2, h, e]
     matmul_add(
-        x.reshape((n_batch * n_time, 8)),
-        attention_K.reshape((8, 8)),
-        attention_k_head.reshape((n_batch * n_time, 8)),
+        view(x, 0, (n_batch * n_time, 8)),
+        view(attention_K, 0, (8, 8)),
+        view(attention_k_head, 0, (n_batch * n_time, 8)),
     )
 
     # attention_v_head[b, t, h, e] += sum[e2] x[b, t, e2]*attention_V[e2, h, e]
     matmul_add(
-        x.reshape((n_batch * n_time, 8)),
-        attention_V.reshape((8, 8)),
-        attention_v_head.reshape((n_batch * n_time, 8)),
+        view(x, 0, (n_batch * n_time, 8)),
+        view(attention_V, 0, (8, 8)),
+        view(attention_v_head, 0, (n_batch * n_time, 8)),
     )
 
     for b in range(n_batch):
@@ -134,9 +134,9 @@ def predict_into(params, x, workspace, attention):
 
     # attention[b, t, m] += sum[h, e] attention_o[b, t, h, e]*attention_W[h, e, m]
     matmul_add(
-        attention_o.reshape((n_batch * n_time, 8)),
-        attention_W.reshape((8, 8)),
-        attention.reshape((n_batch * n_time, 8)),
+        view(attention_o, 0, (n_batch * n_time, 8)),
+        view(attention_W, 0, (8, 8)),
+        view(attention, 0, (n_batch * n_time, 8)),
     )
 
 
@@ -183,23 +183,23 @@ def forward(params, x, y, workspace):
 
     # attention_q_head[b, t, h, e] += sum[e2] x[b, t, e2]*attention_Q[e2, h, e]
     matmul_add(
-        x.reshape((n_batch * n_time, 8)),
-        attention_Q.reshape((8, 8)),
-        attention_q_head.reshape((n_batch * n_time, 8)),
+        view(x, 0, (n_batch * n_time, 8)),
+        view(attention_Q, 0, (8, 8)),
+        view(attention_q_head, 0, (n_batch * n_time, 8)),
     )
 
     # attention_k_head[b, t, h, e] += sum[e2] x[b, t, e2]*attention_K[e2, h, e]
     matmul_add(
-        x.reshape((n_batch * n_time, 8)),
-        attention_K.reshape((8, 8)),
-        attention_k_head.reshape((n_batch * n_time, 8)),
+        view(x, 0, (n_batch * n_time, 8)),
+        view(attention_K, 0, (8, 8)),
+        view(attention_k_head, 0, (n_batch * n_time, 8)),
     )
 
     # attention_v_head[b, t, h, e] += sum[e2] x[b, t, e2]*attention_V[e2, h, e]
     matmul_add(
-        x.reshape((n_batch * n_time, 8)),
-        attention_V.reshape((8, 8)),
-        attention_v_head.reshape((n_batch * n_time, 8)),
+        view(x, 0, (n_batch * n_time, 8)),
+        view(attention_V, 0, (8, 8)),
+        view(attention_v_head, 0, (n_batch * n_time, 8)),
     )
 
     for b in range(n_batch):
@@ -258,9 +258,9 @@ def forward(params, x, y, workspace):
 
     # attention[b, t, m] += sum[h, e] attention_o[b, t, h, e]*attention_W[h, e, m]
     matmul_add(
-        attention_o.reshape((n_batch * n_time, 8)),
-        attention_W.reshape((8, 8)),
-        attention.reshape((n_batch * n_time, 8)),
+        view(attention_o, 0, (n_batch * n_time, 8)),
+        view(attention_W, 0, (8, 8)),
+        view(attention, 0, (n_batch * n_time, 8)),
     )
 
     # loss = sum[b, t, e] (attention[b, t, e] - y[b, t, e])**2/(8*n_batch*n_time)
@@ -333,17 +333,17 @@ def backward(params, x, y, workspace, grads):
 
     # attention_o_bar[b, t, h, e] = sum[m] attention_W[h, e, m]*attention_bar[b, t, m]
     matmul(
-        attention_bar.reshape((n_batch * n_time, 8)),
-        attention_W.reshape((8, 8)).T,
-        attention_o_bar.reshape((n_batch * n_time, 8)),
+        view(attention_bar, 0, (n_batch * n_time, 8)),
+        view(attention_W, 0, (8, 8)).T,
+        view(attention_o_bar, 0, (n_batch * n_time, 8)),
     )
 
     # attention_W_bar[h, e, m] = sum[b, t] attention_o[b, t, h, e]
     #     *attention_bar[b, t, m]
     matmul(
-        attention_o.reshape((n_batch * n_time, 8)).T,
-        attention_bar.reshape((n_batch * n_time, 8)),
-        attention_W_bar.reshape((8, 8)),
+        view(attention_o, 0, (n_batch * n_time, 8)).T,
+        view(attention_bar, 0, (n_batch * n_time, 8)),
+        view(attention_W_bar, 0, (8, 8)),
     )
 
     for b in range(n_batch):
@@ -443,23 +443,23 @@ def backward(params, x, y, workspace, grads):
 
     # attention_V_bar[e, h, e2] = sum[b, t] x[b, t, e]*attention_v_head_bar[b, t, h, e2]
     matmul(
-        x.reshape((n_batch * n_time, 8)).T,
-        attention_v_head_bar.reshape((n_batch * n_time, 8)),
-        attention_V_bar.reshape((8, 8)),
+        view(x, 0, (n_batch * n_time, 8)).T,
+        view(attention_v_head_bar, 0, (n_batch * n_time, 8)),
+        view(attention_V_bar, 0, (8, 8)),
     )
 
     # attention_K_bar[e, h, e2] = sum[b, t] x[b, t, e]*attention_k_head_bar[b, t, h, e2]
     matmul(
-        x.reshape((n_batch * n_time, 8)).T,
-        attention_k_head_bar.reshape((n_batch * n_time, 8)),
-        attention_K_bar.reshape((8, 8)),
+        view(x, 0, (n_batch * n_time, 8)).T,
+        view(attention_k_head_bar, 0, (n_batch * n_time, 8)),
+        view(attention_K_bar, 0, (8, 8)),
     )
 
     # attention_Q_bar[e, h, e2] = sum[b, t] x[b, t, e]*attention_q_head_bar[b, t, h, e2]
     matmul(
-        x.reshape((n_batch * n_time, 8)).T,
-        attention_q_head_bar.reshape((n_batch * n_time, 8)),
-        attention_Q_bar.reshape((8, 8)),
+        view(x, 0, (n_batch * n_time, 8)).T,
+        view(attention_q_head_bar, 0, (n_batch * n_time, 8)),
+        view(attention_Q_bar, 0, (8, 8)),
     )
 
 

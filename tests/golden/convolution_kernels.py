@@ -43,9 +43,9 @@ def predict_into(params, x, workspace, out):
     #     *conv_K[o, c, u, v]
     for b in range(n_batch):
         matmul(
-            conv_K.reshape((4, 9)),
-            x_patches.reshape((n_batch, 9, 100))[b],
-            conv_z_sum.reshape((n_batch, 4, 100))[b],
+            view(conv_K, 0, (4, 9)),
+            view(x_patches, 0, (n_batch, 9, 100))[b],
+            view(conv_z_sum, 0, (n_batch, 4, 100))[b],
         )
 
     for b in range(n_batch):
@@ -102,9 +102,9 @@ def forward(params, x, label, workspace):
     #     *conv_K[o, c, u, v]
     for b in range(n_batch):
         matmul(
-            conv_K.reshape((4, 9)),
-            x_patches.reshape((n_batch, 9, 100))[b],
-            conv_z_sum.reshape((n_batch, 4, 100))[b],
+            view(conv_K, 0, (4, 9)),
+            view(x_patches, 0, (n_batch, 9, 100))[b],
+            view(conv_z_sum, 0, (n_batch, 4, 100))[b],
         )
 
     for b in range(n_batch):
@@ -240,9 +240,9 @@ def backward(params, label, workspace, positions, grads):
     conv_K_bar[:, :, :, :] = real(0.0)
     for b in range(n_batch):
         matmul_add(
-            conv_z_bar.reshape((n_batch, 4, 100))[b],
-            x_patches.reshape((n_batch, 9, 100))[b].T,
-            conv_K_bar.reshape((4, 9)),
+            view(conv_z_bar, 0, (n_batch, 4, 100))[b],
+            view(x_patches, 0, (n_batch, 9, 100))[b].T,
+            view(conv_K_bar, 0, (4, 9)),
         )
 
 

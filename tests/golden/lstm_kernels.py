@@ -50,17 +50,17 @@ def predict_into(params, x, workspace, out):
 
     # lstm_z[b, t, q, k] += sum[j] x[b, t, j]*lstm_W[j, q, k]
     matmul_add(
-        x.reshape((n_batch * n_time, 8)),
-        lstm_W.reshape((8, 64)),
-        lstm_z.reshape((n_batch * n_time, 64)),
+        view(x, 0, (n_batch * n_time, 8)),
+        view(lstm_W, 0, (8, 64)),
+        view(lstm_z, 0, (n_batch * n_time, 64)),
     )
 
     for t in range(n_time):
         # lstm_z[b, t, q, k] += sum[l] lstm_U[l, q, k]*lstm_h[b, t, l]
         matmul_add(
             lstm_h[:, t],
-            lstm_U.reshape((16, 64)),
-            lstm_z.reshape((n_batch, n_time, 64))[:, t],
+            view(lstm_U, 0, (16, 64)),
+            view(lstm_z, 0, (n_batch, n_time, 64))[:, t],
         )
         # lstm_i[b, t, k] = sigmoid(lstm_z[b, t, 0, k])
         # lstm_f[b, t, k] = sigmoid(lstm_z[b, t, 1, k])
@@ -145,17 +145,17 @@ def forward(params, x, label, workspace):
 
     # lstm_z[b, t, q, k] += sum[j] x[b, t, j]*lstm_W[j, q, k]
     matmul_add(
-        x.reshape((n_batch * n_time, 8)),
-        lstm_W.reshape((8, 64)),
-        lstm_z.reshape((n_batch * n_time, 64)),
+        view(x, 0, (n_batch * n_time, 8)),
+        view(lstm_W, 0, (8, 64)),
+        view(lstm_z, 0, (n_batch * n_time, 64)),
     )
 
     for t in range(n_time):
         # lstm_z[b, t, q, k] += sum[l] lstm_U[l, q, k]*lstm_h[b, t, l]
         matmul_add(
             lstm_h[:, t],
-            lstm_U.reshape((16, 64)),
-            lstm_z.reshape((n_batch, n_time, 64))[:, t],
+            view(lstm_U, 0, (16, 64)),
+            view(lstm_z, 0, (n_batch, n_time, 64))[:, t],
         )
         # lstm_i[b, t, k] = sigmoid(lstm_z[b, t, 0, k])
         # lstm_f[b, t, k] = sigmoid(lstm_z[b, t, 1, k])
@@ -330,8 +330,8 @@ def backward(params, x, label, workspace, grads):
                 )
         # lstm_h_bar[b, t, k] = sum[q, l] lstm_U[k, q, l]*lstm_z_bar[b, t, q, l]
         matmul(
-            lstm_z_bar.reshape((n_batch, n_time, 64))[:, t],
-            lstm_U.reshape((16, 64)).T,
+            view(lstm_z_bar, 0, (n_batch, n_time, 64))[:, t],
+            view(lstm_U, 0, (16, 64)).T,
             lstm_h_bar[:, t],
         )
 
@@ -346,9 +346,9 @@ def backward(params, x, label, workspace, grads):
 
     # lstm_W_bar[j, q, k] = sum[b, t] x[b, t, j]*lstm_z_bar[b, t, q, k]
     matmul(
-        x.reshape((n_batch * n_time, 8)).T,
-        lstm_z_bar.reshape((n_batch * n_time, 64)),
-        lstm_W_bar.reshape((8, 64)),
+        view(x, 0, (n_batch * n_time, 8)).T,
+        view(lstm_z_bar, 0, (n_batch * n_time, 64)),
+        view(lstm_W_bar, 0, (8, 64)),
     )
 
     # lstm_U_bar[l, q, k] = sum[b, t] lstm_h[b, t, l]*lstm_z_bar[b, t, q, k]
@@ -356,8 +356,8 @@ def backward(params, x, label, workspace, grads):
     for b in range(n_batch):
         matmul_add(
             lstm_h[b, :n_time].T,
-            lstm_z_bar.reshape((n_batch, n_time, 64))[b],
-            lstm_U_bar.reshape((16, 64)),
+            view(lstm_z_bar, 0, (n_batch, n_time, 64))[b],
+            view(lstm_U_bar, 0, (16, 64)),
         )
 
 
