@@ -28,6 +28,7 @@ from symbp.schedule.device.exact_sums import declare_sums, is_exact_sum
 from symbp.schedule.device.kernels import make_steps, sink_scalars, stays_parallel
 from symbp.schedule.device.lower import is_one_kernel, lower_for_teams, lower_turn
 from symbp.schedule.device.split_sums import split_sums
+from symbp.schedule.device.turn_weights import turn_weights
 from symbp.schedule.exact import keep_digits
 from symbp.schedule.fuse import fuse_nests
 from symbp.schedule.inline import inline_arguments
@@ -156,6 +157,7 @@ def _ready(program: Program, machine: Machine) -> Program:
         return verify(absorb_sums(program), "absorb_sums")
     # A sum stays by itself: what is added to it goes into the kernel that reads it, one pass over memory less.
     program = verify(split_sums(program), "split_sums")
+    program = verify(turn_weights(program), "turn_weights")
     return program if machine is Machine.ATOMICS else verify(declare_sums(program), "declare_sums")
 
 

@@ -27,6 +27,7 @@ from symbp.ir.names import fresh_name
 from symbp.ir.program import Program, Role, Tensor
 from symbp.ir.statement import Domain, Guard, Range, Reduction, Statement, fresh_index, guard_indices
 from symbp.schedule.classify import as_contraction
+from symbp.schedule.reach import is_recurrent
 
 #: A window of more elements than this would need too much memory.
 LARGEST_WINDOW = 64
@@ -41,7 +42,7 @@ def unfold(program: Program) -> Program:
     for statement in program.statements:
         product = _sliding_product(statement)
         rewritten = None
-        if product is not None and not _is_recurrent(statement, program):
+        if product is not None and not is_recurrent(statement, program):
             scratch = replace(program, tensors=tuple(tensors.values()))
             rewritten = _multiply_first(product, scratch, names) or _gather_first(product, scratch, names, made)
         if rewritten is None:
@@ -105,19 +106,6 @@ def _sliding_product(statement: Statement) -> _Product | None:
     windows = [_extent(indices, statement) for indices in (product.window, product.moved) if indices]
     small = any(w.is_constant and int(w) <= LARGEST_WINDOW for w in windows)
     return product if len(windows) == 2 and small else None
-
-
-def _is_recurrent(statement: Statement, program: Program) -> bool:
-    """True if what the statement reads is made from what it writes: its turns must stay in their order."""
-    pending, seen = list(statement.tensors_read), set[str]()
-    while pending:
-        name = pending.pop()
-        if name == statement.tensor:
-            return True
-        if name not in seen:
-            seen.add(name)
-            pending += [n for s in program.definitions(name) for n in s.tensors_read]
-    return False
 
 
 def _gather_first(

@@ -232,12 +232,12 @@ def forward_log_loss_total(
     out_c = view(params, 1760, (10,))
     out = view(
         workspace,
-        64 * ((n_batch + 15) // 16) + 106 * n_batch + 272 * n_batch * n_time,
+        64 * ((n_batch + 15) // 16) + 106 * n_batch + 272 * n_batch * n_time + 1024,
         (n_batch, 10),
     )
     out_sum = view(
         workspace,
-        64 * ((n_batch + 15) // 16) + 96 * n_batch + 272 * n_batch * n_time,
+        64 * ((n_batch + 15) // 16) + 96 * n_batch + 272 * n_batch * n_time + 1024,
         (n_batch, 10),
     )
     loss_max = view(
@@ -245,7 +245,8 @@ def forward_log_loss_total(
         64 * ((n_batch + 15) // 16)
         + 10 * ((n_batch + 511) // 512)
         + 126 * n_batch
-        + 272 * n_batch * n_time,
+        + 272 * n_batch * n_time
+        + 1024,
         (n_batch,),
     )
     loss_total = view(
@@ -253,12 +254,13 @@ def forward_log_loss_total(
         64 * ((n_batch + 15) // 16)
         + 10 * ((n_batch + 511) // 512)
         + 127 * n_batch
-        + 272 * n_batch * n_time,
+        + 272 * n_batch * n_time
+        + 1024,
         (n_batch,),
     )
     loss_exp = view(
         workspace,
-        64 * ((n_batch + 15) // 16) + 116 * n_batch + 272 * n_batch * n_time,
+        64 * ((n_batch + 15) // 16) + 116 * n_batch + 272 * n_batch * n_time + 1024,
         (n_batch, 10),
     )
     log_loss_total = view(
@@ -266,7 +268,8 @@ def forward_log_loss_total(
         64 * ((n_batch + 15) // 16)
         + 10 * ((n_batch + 511) // 512)
         + 128 * n_batch
-        + 272 * n_batch * n_time,
+        + 272 * n_batch * n_time
+        + 1024,
         (n_batch,),
     )
 
@@ -297,7 +300,7 @@ def forward_loss_part(label: Integers, workspace: Reals, n_batch: Size, n_time: 
     label = view(label, 0, (n_batch,))
     out = view(
         workspace,
-        64 * ((n_batch + 15) // 16) + 106 * n_batch + 272 * n_batch * n_time,
+        64 * ((n_batch + 15) // 16) + 106 * n_batch + 272 * n_batch * n_time + 1024,
         (n_batch, 10),
     )
     loss_max = view(
@@ -305,7 +308,8 @@ def forward_loss_part(label: Integers, workspace: Reals, n_batch: Size, n_time: 
         64 * ((n_batch + 15) // 16)
         + 10 * ((n_batch + 511) // 512)
         + 126 * n_batch
-        + 272 * n_batch * n_time,
+        + 272 * n_batch * n_time
+        + 1024,
         (n_batch,),
     )
     log_loss_total = view(
@@ -313,7 +317,8 @@ def forward_loss_part(label: Integers, workspace: Reals, n_batch: Size, n_time: 
         64 * ((n_batch + 15) // 16)
         + 10 * ((n_batch + 511) // 512)
         + 128 * n_batch
-        + 272 * n_batch * n_time,
+        + 272 * n_batch * n_time
+        + 1024,
         (n_batch,),
     )
     loss_part = view(
@@ -321,7 +326,8 @@ def forward_loss_part(label: Integers, workspace: Reals, n_batch: Size, n_time: 
         64 * ((n_batch + 15) // 16)
         + 10 * ((n_batch + 511) // 512)
         + 129 * n_batch
-        + 272 * n_batch * n_time,
+        + 272 * n_batch * n_time
+        + 1024,
         ((n_batch + 511) // 512,),
     )
 
@@ -345,7 +351,8 @@ def forward_loss(workspace: Reals, loss: Reals, n_batch: Size, n_time: Size):
         64 * ((n_batch + 15) // 16)
         + 10 * ((n_batch + 511) // 512)
         + 129 * n_batch
-        + 272 * n_batch * n_time,
+        + 272 * n_batch * n_time
+        + 1024,
         ((n_batch + 511) // 512,),
     )
     loss = view(loss, 0, (1,))
@@ -369,17 +376,18 @@ def backward_out_bar(label: Integers, workspace: Reals, n_batch: Size, n_time: S
         64 * ((n_batch + 15) // 16)
         + 10 * ((n_batch + 511) // 512)
         + 127 * n_batch
-        + 272 * n_batch * n_time,
+        + 272 * n_batch * n_time
+        + 1024,
         (n_batch,),
     )
     loss_exp = view(
         workspace,
-        64 * ((n_batch + 15) // 16) + 116 * n_batch + 272 * n_batch * n_time,
+        64 * ((n_batch + 15) // 16) + 116 * n_batch + 272 * n_batch * n_time + 1024,
         (n_batch, 10),
     )
     out_bar = view(
         workspace,
-        64 * ((n_batch + 15) // 16) + 96 * n_batch + 272 * n_batch * n_time,
+        64 * ((n_batch + 15) // 16) + 96 * n_batch + 272 * n_batch * n_time + 1024,
         (n_batch, 10),
     )
 
@@ -399,12 +407,12 @@ def backward_out_c_bar_part(workspace: Reals, n_batch: Size, n_time: Size):
     """One column of threads for each (c, k)."""
     out_bar = view(
         workspace,
-        64 * ((n_batch + 15) // 16) + 96 * n_batch + 272 * n_batch * n_time,
+        64 * ((n_batch + 15) // 16) + 96 * n_batch + 272 * n_batch * n_time + 1024,
         (n_batch, 10),
     )
     out_c_bar_part = view(
         workspace,
-        64 * ((n_batch + 15) // 16) + 126 * n_batch + 272 * n_batch * n_time,
+        64 * ((n_batch + 15) // 16) + 126 * n_batch + 272 * n_batch * n_time + 1024,
         ((n_batch + 511) // 512, 10),
     )
 
@@ -430,7 +438,7 @@ def backward_out_c_bar(workspace: Reals, grads: Reals, n_batch: Size, n_time: Si
     out_c_bar = view(grads, 1760, (10,))
     out_c_bar_part = view(
         workspace,
-        64 * ((n_batch + 15) // 16) + 126 * n_batch + 272 * n_batch * n_time,
+        64 * ((n_batch + 15) // 16) + 126 * n_batch + 272 * n_batch * n_time + 1024,
         ((n_batch + 511) // 512, 10),
     )
 
@@ -448,10 +456,28 @@ def backward_out_c_bar(workspace: Reals, grads: Reals, n_batch: Size, n_time: Si
 
 
 @thread_kernel
+def backward_lstm_U_turned(
+    params: Reals, workspace: Reals, n_batch: Size, n_time: Size
+):
+    """One thread for each (q, l, k)."""
+    lstm_U = view(params, 512, (16, 4, 16))
+    lstm_U_turned = view(workspace, 64 * n_batch + 240 * n_batch * n_time, (4, 16, 16))
+
+    point = cuda.grid(1)
+    if point >= 1024:
+        return
+    q, l, k = unravel(point, (4, 16, 16))
+    # lstm_U_turned[q, l, k] = lstm_U[k, q, l]
+    lstm_U_turned[q, l, k] = lstm_U[k, q, l]
+
+
+@thread_kernel
 def backward_lstm_h_bar(workspace: Reals, n_batch: Size, n_time: Size):
     """One thread for each (b, k)."""
     lstm_h_bar = view(
-        workspace, 64 * n_batch + 240 * n_batch * n_time, (n_batch, n_time + 1, 16)
+        workspace,
+        64 * n_batch + 240 * n_batch * n_time + 1024,
+        (n_batch, n_time + 1, 16),
     )
     lstm_bar = view(workspace, 48 * n_batch + 240 * n_batch * n_time, (n_batch, 16))
 
@@ -464,9 +490,8 @@ def backward_lstm_h_bar(workspace: Reals, n_batch: Size, n_time: Size):
 
 
 @warp_kernel
-def backward_lstm_h_bar_2(params: Reals, workspace: Reals, n_batch: Size, n_time: Size):
+def backward_lstm_h_bar_2(workspace: Reals, n_batch: Size, n_time: Size):
     """One warp for each b."""
-    lstm_U = view(params, 512, (16, 4, 16))
     lstm_s = view(
         workspace, 16 * n_batch + 80 * n_batch * n_time, (n_batch, n_time + 1, 16)
     )
@@ -486,12 +511,17 @@ def backward_lstm_h_bar_2(params: Reals, workspace: Reals, n_batch: Size, n_time
         workspace, 32 * n_batch + 224 * n_batch * n_time, (n_batch, n_time, 16)
     )
     lstm_h_bar = view(
-        workspace, 64 * n_batch + 240 * n_batch * n_time, (n_batch, n_time + 1, 16)
+        workspace,
+        64 * n_batch + 240 * n_batch * n_time + 1024,
+        (n_batch, n_time + 1, 16),
     )
     lstm_s_bar = view(
-        workspace, 80 * n_batch + 256 * n_batch * n_time, (n_batch, n_time + 1, 16)
+        workspace,
+        80 * n_batch + 256 * n_batch * n_time + 1024,
+        (n_batch, n_time + 1, 16),
     )
     lstm_z_bar = view(workspace, 0, (n_batch, n_time, 4, 16))
+    lstm_U_turned = view(workspace, 64 * n_batch + 240 * n_batch * n_time, (4, 16, 16))
 
     b = cuda.grid(1) // WARP
     if b >= n_batch:
@@ -540,12 +570,12 @@ def backward_lstm_h_bar_2(params: Reals, workspace: Reals, n_batch: Size, n_time
                 * (real(1.0) - lstm_i[b, t, k])
             )
         cuda.syncwarp()
-        # lstm_h_bar[b, t, k] = sum[q, l] lstm_U[k, q, l]*lstm_z_bar[b, t, q, l]
+        # lstm_h_bar[b, t, k] = sum[q, l] lstm_U_turned[q, l, k]*lstm_z_bar[b, t, q, l]
         for k in range(lane, 16, WARP):
             total = real(0.0)
             for q in range(4):
                 for l in range(16):
-                    total += lstm_U[k, q, l] * lstm_z_bar[b, t, q, l]
+                    total += lstm_U_turned[q, l, k] * lstm_z_bar[b, t, q, l]
             lstm_h_bar[b, t, k] = total
 
 
@@ -554,7 +584,9 @@ def backward_lstm_c_bar_part(workspace: Reals, n_batch: Size, n_time: Size):
     """One column of threads for each (c, q, k)."""
     lstm_z_bar = view(workspace, 0, (n_batch, n_time, 4, 16))
     lstm_c_bar_part = view(
-        workspace, 96 * n_batch + 272 * n_batch * n_time, ((n_batch + 15) // 16, 4, 16)
+        workspace,
+        96 * n_batch + 272 * n_batch * n_time + 1024,
+        ((n_batch + 15) // 16, 4, 16),
     )
 
     point = cuda.blockIdx.x * WARP + cuda.laneid
@@ -581,7 +613,9 @@ def backward_lstm_c_bar(workspace: Reals, grads: Reals, n_batch: Size, n_time: S
     """One column of threads for each (q, k)."""
     lstm_c_bar = view(grads, 1536, (4, 16))
     lstm_c_bar_part = view(
-        workspace, 96 * n_batch + 272 * n_batch * n_time, ((n_batch + 15) // 16, 4, 16)
+        workspace,
+        96 * n_batch + 272 * n_batch * n_time + 1024,
+        ((n_batch + 15) // 16, 4, 16),
     )
 
     point = cuda.blockIdx.x * WARP + cuda.laneid
@@ -641,7 +675,7 @@ def forward(device, params, x, label, workspace, loss):
     lstm = workspace.view(32 * n_batch + 240 * n_batch * n_time, (n_batch, 16))
     lstm_z_sum_2 = workspace.view(0, (n_batch, n_time, 4, 16))
     out_sum = workspace.view(
-        64 * ((n_batch + 15) // 16) + 96 * n_batch + 272 * n_batch * n_time,
+        64 * ((n_batch + 15) // 16) + 96 * n_batch + 272 * n_batch * n_time + 1024,
         (n_batch, 10),
     )
 
@@ -692,12 +726,12 @@ def backward(device, params, x, label, workspace, grads):
     lstm_U_bar = grads.view(512, (16, 4, 16))
     out_W_bar = grads.view(1600, (16, 10))
     lstm_s_bar = workspace.view(
-        80 * n_batch + 256 * n_batch * n_time, (n_batch, n_time + 1, 16)
+        80 * n_batch + 256 * n_batch * n_time + 1024, (n_batch, n_time + 1, 16)
     )
     lstm_z_bar = workspace.view(0, (n_batch, n_time, 4, 16))
     lstm_bar = workspace.view(48 * n_batch + 240 * n_batch * n_time, (n_batch, 16))
     out_bar = workspace.view(
-        64 * ((n_batch + 15) // 16) + 96 * n_batch + 272 * n_batch * n_time,
+        64 * ((n_batch + 15) // 16) + 96 * n_batch + 272 * n_batch * n_time + 1024,
         (n_batch, 10),
     )
 
@@ -719,6 +753,8 @@ def backward(device, params, x, label, workspace, grads):
     contract(device, "bl,kl->bk", out_bar, out_W, lstm_bar)
     # out_W_bar[k, k2] = sum[b] lstm[b, k]*out_bar[b, k2]
     contract(device, "bk,bl->kl", lstm, out_bar, out_W_bar)
+    # lstm_U_turned[q, l, k] = lstm_U[k, q, l]
+    device.launch(backward_lstm_U_turned, 1024, params, workspace, n_batch, n_time)
     # lstm_h_bar[b, n_time, k] = lstm_bar[b, k]
     device.launch(backward_lstm_h_bar, 16 * n_batch, workspace, n_batch, n_time)
     # lstm_s_bar[b, t + 1, k] += lstm_o[b, t, k]*lstm_h_bar[b, t + 1, k]
@@ -732,9 +768,9 @@ def backward(device, params, x, label, workspace, grads):
     #     *(1 - lstm_f[b, t, k])
     # lstm_z_bar[b, t, 0, k] = lstm_i[b, t, k]*lstm_g[b, t, k]*lstm_s_bar[b, t + 1, k]
     #     *(1 - lstm_i[b, t, k])
-    # lstm_h_bar[b, t, k] = sum[q, l] lstm_U[k, q, l]*lstm_z_bar[b, t, q, l]
+    # lstm_h_bar[b, t, k] = sum[q, l] lstm_U_turned[q, l, k]*lstm_z_bar[b, t, q, l]
     device.clear(lstm_s_bar)
-    device.launch(backward_lstm_h_bar_2, n_batch, params, workspace, n_batch, n_time)
+    device.launch(backward_lstm_h_bar_2, n_batch, workspace, n_batch, n_time)
     # lstm_c_bar_part[c, q, k] = sum[b, t] lstm_z_bar[b, t, q, k]
     #     where b >= 16*c, 16*c + 15 >= b
     device.launch(

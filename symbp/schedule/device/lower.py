@@ -48,10 +48,10 @@ def lower_turn(statement: Statement, program: Program, *, sets: bool, step: Inde
 
 def is_one_kernel(scan: Scan) -> bool:
     """True for a recurrence so small that one block can take a row of the batch through all its steps."""
-    return all(_work(t.statement) <= LARGEST_STEP for t in scan.turns)
+    return all(work_of_a_step(t.statement) <= LARGEST_STEP for t in scan.turns)
 
 
-def _work(statement: Statement) -> int:
+def work_of_a_step(statement: Statement) -> int:
     """Multiply-adds of one row and step: axes whose extent is known at run time only are rows."""
     if statement.reduction is Reduction.NONE:
         return 0

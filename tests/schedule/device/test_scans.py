@@ -67,3 +67,17 @@ def test_without_a_batch_one_block_does_it_all() -> None:
     assert isinstance(scan, Launch)
     assert scan.kernel.team is Team.BLOCK
     assert scan.kernel.points == ()
+
+
+def test_weights_that_a_step_would_read_across_are_turned_once() -> None:
+    lines = without_notes(plan_of(recurrent(LSTM(128))), "backward")
+    copy = lines.index("  lstm_U_turned[q, l, k] = lstm_U[k, q, l]")
+    use = next(k for k, line in enumerate(lines) if "+= lstm_U_turned[q, l, k]*lstm_z_bar[b, t, q, l]" in line)
+    assert "a thread for each of" in lines[copy - 1]
+    assert copy < use
+
+
+def test_weights_that_are_read_along_rows_stay() -> None:
+    """So does what a step is too large for: its product is contracted."""
+    assert "turned" not in " ".join(without_notes(plan_of(recurrent(LSTM(128))), "forward"))
+    assert "turned" not in " ".join(without_notes(plan_of(recurrent(LSTM(512))), "backward"))
