@@ -7,6 +7,7 @@ import signal
 import threading
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 
@@ -33,3 +34,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def update_golden(pytestconfig: pytest.Config) -> bool:
     """Whether golden files are to be rewritten rather than compared (``pytest --update-golden``)."""
     return bool(pytestconfig.getoption("--update-golden"))
+
+
+# How long an example takes to make or to run says something of the machine, and nothing of what is tested.
+hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("patient")
