@@ -28,6 +28,8 @@ ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUM
 PACKAGES = ("symbp", "numba", "llvmlite", "numpy", "sympy", "torch", "jax")
 #: A share of a CPU below this, and other programs took part of the time.
 UNDISTURBED = 0.95
+#: A share above this, and it ran on more than the one thread that it was asked to run on.
+ONE_CPU = 1.15
 
 
 def measure(name: str, seconds: float) -> dict[str, Any]:
@@ -88,7 +90,8 @@ def report(about: dict[str, Any], measured: dict[str, Any]) -> str:
         "",
         "A step is forward, backward and update on one batch. Each entry is the median over blocks of steps and, after "
         "it, their 10th percentile. `symbp` is one compiled call per step, `symbp fit` many steps in one call with the "
-        f"gathering of each batch. `~`: the program had less than {UNDISTURBED:.0%} of a CPU, so others disturbed it.",
+        f"gathering of each batch. `~`: the program had less than {UNDISTURBED:.0%} of a CPU, so others disturbed it. `+`: "
+        "it took more than one CPU, though asked for one thread.",
         "",
     ]
     names = list(dict.fromkeys(n for found in measured.values() for n in found["steps"]))
@@ -129,7 +132,9 @@ def duration(found: dict[str, Any] | None) -> str:
     if found is None:
         return "–"
     median, tenth = (time_text(found[k]) for k in ("median_s", "p10_s"))
-    return f"{median}, {tenth}{'' if found['cpu_s'] >= UNDISTURBED * found['median_s'] else ' ~'}"
+    share = found["cpu_s"] / found["median_s"]
+    mark = " ~" if share < UNDISTURBED else " +" if share > ONE_CPU else ""
+    return f"{median}, {tenth}{mark}"
 
 
 def time_text(seconds: float) -> str:
