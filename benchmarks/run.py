@@ -90,8 +90,8 @@ def report(about: dict[str, Any], measured: dict[str, Any]) -> str:
         "",
         "A step is forward, backward and update on one batch. Each entry is the median over blocks of steps and, after "
         "it, their 10th percentile. `symbp` is one compiled call per step, `symbp fit` many steps in one call with the "
-        f"gathering of each batch. `~`: the program had less than {UNDISTURBED:.0%} of a CPU, so others disturbed it. `+`: "
-        "it took more than one CPU, though asked for one thread.",
+        f"gathering of each batch. `~`: the program had less than {UNDISTURBED:.0%} of a CPU, so others disturbed it. "
+        "`+`: it took more than one CPU, though asked for one thread.",
         "",
     ]
     names = list(dict.fromkeys(n for found in measured.values() for n in found["steps"]))
