@@ -25,7 +25,7 @@ from symbp.ir.walk_nodes import rename_index, walk
 
 #: Names that every generated kernel file may use besides functions of the runtime.
 TAKEN = (
-    "np", "math", "real", "view", "matmul", "matmul_add", "kernel", "value",
+    "np", "math", "real", "view", "apart", "matmul", "matmul_add", "kernel", "value",
     "workspace", "positions", "params", "grads", "numbers", "count",
     *sorted(RUNTIME_FUNCTIONS),
 )  # fmt: skip

@@ -65,6 +65,7 @@ CPU = Target(
         "matmul": "contraction",
         "matmul_add": "contraction",
         "view": "views",
+        "apart": "views",
         "kernel": "jit",
         "Door": "interface",
         "scratch": "interface",

@@ -59,6 +59,10 @@ class Writer:
     def range(self, loop: Loop) -> str:
         return self.interval(loop.lower, loop.stop, loop.step)
 
+    def apart(self, loop: Loop) -> str:
+        """``apart(b)``: the compiler is to look at one turn at a time."""
+        return f"apart({self.index(loop.index)})"
+
     def interval(self, lower: Bound, stop: Bound, step: int) -> str:
         """``range(n)``, ``range(1, n)``, or downwards ``range(n - 1, -1, -1)``."""
         start, end = self.bound(lower, "max"), self.bound(stop, "min")

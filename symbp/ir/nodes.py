@@ -28,13 +28,18 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """``for index in [lower, stop)``, upwards, or downwards if `step` is -1."""
+    """``for index in [lower, stop)``, upwards, or downwards if `step` is -1.
+
+    With `interleaves`, the turns work on rows of one array that lie between each other in memory, as the rows of two
+    steps of a scan do for all samples.
+    """
 
     index: Index
     lower: Bound
     stop: Bound
     body: tuple[Node, ...]
     step: int = 1
+    interleaves: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,7 +68,8 @@ def substitute(
     def change(node: Node) -> Node:
         if isinstance(node, Loop):
             index = names.get(node.index, node.index)
-            return Loop(index, bound(node.lower), bound(node.stop), tuple(map(change, node.body)), node.step)
+            lower, stop, body = bound(node.lower), bound(node.stop), tuple(map(change, node.body))
+            return Loop(index, lower, stop, body, node.step, node.interleaves)
         if isinstance(node, If):
             return If(tuple(map(guard, node.guards)), tuple(map(change, node.body)))
         if isinstance(node, Store):

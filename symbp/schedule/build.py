@@ -19,6 +19,7 @@ from symbp.ir.plan import Buffer, Kind, Machine, Memory, Nest, ParameterSlot, Pl
 from symbp.ir.program import Program, Role, Tensor
 from symbp.ir.statement import NonNegative, Statement
 from symbp.ir.verify import verify
+from symbp.ir.walk_nodes import walk
 from symbp.schedule.absorb import absorb_sums
 from symbp.schedule.access import touched
 from symbp.schedule.buffers import allocate, element_count
@@ -343,7 +344,19 @@ def _lower_scan(scan: Scan, program: Program, may_set: dict[int, bool], machine:
             checks = (NonNegative(scan.index - turn.first), NonNegative(turn.stop - 1 - scan.index))
             nodes = (If(tuple(c for c in checks if c.value != scan.index - scan.start), nodes),)
         body += [Note(replace(statement, accumulate=not may_set[id(statement)])), *nodes]
-    return Loop(scan.index, Bound((scan.start,)), Bound((scan.stop,)), _fuse_turns(body), scan.direction)
+    nodes = _fuse_turns(body)
+    if machine is Machine.LOOPS:
+        nodes = tuple(map(_interleaved, nodes))
+    return Loop(scan.index, Bound((scan.start,)), Bound((scan.stop,)), nodes, scan.direction)
+
+
+def _interleaved(node: Node) -> Node:
+    """Mark the loops around the innermost ones: in a scan rows of several steps lie between each other."""
+    if isinstance(node, If):
+        return replace(node, body=tuple(map(_interleaved, node.body)))
+    if isinstance(node, Loop) and any(isinstance(n, Loop) for n in walk(node.body)):
+        return replace(node, body=tuple(map(_interleaved, node.body)), interleaves=True)
+    return node
 
 
 def _fuse_turns(nodes: list[Node]) -> tuple[Node, ...]:

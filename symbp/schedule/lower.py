@@ -178,10 +178,21 @@ def _lower_maximum(job: _Job, free: Sequence[Index], reduced: Sequence[Index]) -
 
 
 def _by_target(statement: Statement, bound: tuple[Index, ...]) -> list[Index]:
-    """The free indices in the order of the target's axes, so that the last axis is the innermost loop."""
-    order = [i for s in statement.subscripts for i in s.plain_indices() if i in statement.free]
+    """The free indices in the order of the target's axes, so that the last axis is the innermost loop.
+
+    Of several indices on one axis (``e + 32*h``) the one that moves farthest comes first.
+    """
+    order = [i for s in statement.subscripts for i in _farthest_first(s) if i in statement.free]
     rest = [i for i in statement.free if i not in order]
     return [i for i in dict.fromkeys((*rest, *order)) if i not in bound]
+
+
+def _farthest_first(subscript: Affine) -> list[Index]:
+    def distance(index: Index) -> int:
+        factor = subscript.coefficient(index)
+        return abs(int(factor)) if factor is not None and factor.is_constant else 0
+
+    return sorted(subscript.plain_indices(), key=lambda index: -distance(index))
 
 
 def _innermost_contiguous(statement: Statement) -> list[Index]:

@@ -82,6 +82,7 @@ def _sigmoid(x: Any) -> Any:
 RUNTIME: dict[str, Callable[..., Any]] = {
     "kernel": lambda function: function,
     "view": view,
+    "apart": lambda index: index,
     "matmul": matmul,
     "matmul_add": matmul_add,
     "sigmoid": _sigmoid,

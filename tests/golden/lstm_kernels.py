@@ -12,7 +12,7 @@ import numpy as np
 from ._runtime.contraction import matmul, matmul_add
 from ._runtime.jit import kernel
 from ._runtime.scalar import exp, log, maximum, sigmoid, tanh
-from ._runtime.views import view
+from ._runtime.views import apart, view
 
 real = np.float32
 
@@ -71,6 +71,7 @@ def predict_into(params, x, workspace, out):
         # tanh_lstm_s[b, t, k] = tanh(lstm_s[b, t + 1, k])
         # lstm_h[b, t + 1, k] = tanh_lstm_s[b, t, k]*lstm_o[b, t, k]
         for b in range(n_batch):
+            b = apart(b)
             for k in range(16):
                 lstm_i = sigmoid(lstm_z[b, t, 0, k])
                 lstm_f = sigmoid(lstm_z[b, t, 1, k])
@@ -166,6 +167,7 @@ def forward(params, x, label, workspace):
         # tanh_lstm_s[b, t, k] = tanh(lstm_s[b, t + 1, k])
         # lstm_h[b, t + 1, k] = tanh_lstm_s[b, t, k]*lstm_o[b, t, k]
         for b in range(n_batch):
+            b = apart(b)
             for k in range(16):
                 lstm_i[b, t, k] = sigmoid(lstm_z[b, t, 0, k])
                 lstm_f[b, t, k] = sigmoid(lstm_z[b, t, 1, k])
@@ -298,6 +300,7 @@ def backward(params, x, label, workspace, grads):
         # lstm_z_bar[b, t, 0, k] = lstm_i[b, t, k]*lstm_g[b, t, k]
         #     *lstm_s_bar[b, t + 1, k]*(1 - lstm_i[b, t, k])
         for b in range(n_batch):
+            b = apart(b)
             for k in range(16):
                 lstm_s_bar[b, t + 1, k] += (
                     lstm_o[b, t, k]

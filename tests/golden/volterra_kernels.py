@@ -9,7 +9,7 @@ import numpy as np
 
 from ._runtime.jit import kernel
 from ._runtime.scalar import tanh
-from ._runtime.views import view
+from ._runtime.views import apart, view
 
 real = np.float32
 
@@ -29,10 +29,12 @@ def predict_into(params, x, workspace, memory):
 
     for t in range(12):
         for b in range(n_batch):
+            b = apart(b)
             # memory[b, t, k] = sum[s] a[t - s]*h[b, s, k]    where t >= s
             for k in range(6):
                 memory[b, t, k] = real(0.0)
             for s in range(t + 1):
+                s = apart(s)
                 for k in range(6):
                     memory[b, t, k] += a[t - s] * h[b, s, k]
             # h[b, t + 1, k] = tanh(x[b, t, k] + memory[b, t, k])
@@ -56,10 +58,12 @@ def forward(params, x, workspace):
 
     for t in range(12):
         for b in range(n_batch):
+            b = apart(b)
             # memory[b, t, k] = sum[s] a[t - s]*h[b, s, k]    where t >= s
             for k in range(6):
                 memory[b, t, k] = real(0.0)
             for s in range(t + 1):
+                s = apart(s)
                 for k in range(6):
                     memory[b, t, k] += a[t - s] * h[b, s, k]
             # h[b, t + 1, k] = tanh(x[b, t, k] + memory[b, t, k])
@@ -97,6 +101,7 @@ def backward(params, x, workspace, grads):
 
     for t in range(11, -1, -1):
         for b in range(n_batch):
+            b = apart(b)
             # h_pre_bar[b, t, k] = h_bar[b, t + 1, k]*(1 - h[b, t + 1, k]**2)
             for k in range(6):
                 h_pre_bar[b, t, k] = (
@@ -105,6 +110,7 @@ def backward(params, x, workspace, grads):
             # h_bar[b, t, k] += sum[s] a[s - t]*h_pre_bar[b, s, k]
             #     where s >= t
             for s in range(t, 12):
+                s = apart(s)
                 for k in range(6):
                     h_bar[b, t, k] += a[s - t] * h_pre_bar[b, s, k]
 

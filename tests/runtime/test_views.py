@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from numba import njit
 
 from symbp.runtime.jit import kernel
-from symbp.runtime.views import view
+from symbp.runtime.views import apart, view
 
 
 @kernel(cache=False)
@@ -34,3 +37,16 @@ def test_views_are_laid_out_in_row_order(dtype: type, n: int) -> None:
     three = 300 + 30 * j[:, None, None] + 10 * i[:, None] + k
     expected = np.concatenate([[-1], 100 + i, two.ravel(), three.ravel(), [-1, -1]])
     np.testing.assert_array_equal(flat, expected)
+
+
+def test_apart_changes_nothing() -> None:
+    @njit
+    def doubled(x: Any, out: Any) -> None:
+        for i in range(x.size):
+            i = apart(i)
+            out[i] = 2 * x[i]
+
+    x = np.arange(7.0)
+    out = np.empty(7)
+    doubled(x, out)
+    assert (out == 2 * x).all()
