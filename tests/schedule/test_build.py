@@ -7,10 +7,12 @@ from dataclasses import replace
 import pytest
 
 import symbp as sb
-from symbp import Model, mean, sum
+from symbp import LSTM, Model, mean, sum
 from symbp.errors import ShapeError
 from symbp.ir import Affine, Program
-from symbp.ir.plan import Buffer, Memory, Plan
+from symbp.ir.nodes import Loop
+from symbp.ir.plan import Buffer, Kind, Memory, Plan
+from symbp.ir.walk_nodes import walk
 from symbp.pipeline import compile_to_plan
 from symbp.schedule import make_plan
 from tests.schedule.node_text import nest_lines
@@ -171,3 +173,14 @@ def test_a_size_that_no_input_tells_is_refused(stored: bool) -> None:
     expected = r"the run-time size n_points in the equation of '(y|loss)' is not the extent of any input; give the axis"
     with pytest.raises(ShapeError, match=expected):
         plan_of(model)
+
+
+def test_rows_of_a_scan_are_marked_as_lying_between_each_other() -> None:
+    """The loop around the innermost of each step; nothing outside of scans is."""
+    model = Model("net")
+    b, t, j = model.axis("b", "batch"), model.axis("t", "time"), model.axis("j", 3)
+    h = LSTM(4)(model.input("x", b, t, j))
+    model.output(h)
+    (procedure,) = plan_of(model).procedures
+    marked = [nest.kind for nest in procedure.nests for n in walk(nest.nodes) if isinstance(n, Loop) and n.interleaves]
+    assert marked == [Kind.SCAN]

@@ -372,3 +372,13 @@ def test_a_batched_product() -> None:
     x, W = s.given("x", "nmi"), s.given("W", "nik")
     s.eq.let("y", (s.n, s.m, s.k), x[s.n, s.m, s.i] * W[s.n, s.i, s.k], (s.i,))
     assert lines(s) == ["for n in 0..n_n:", "  y[n, 0:n_n, 0:7] = x[n, 0:n_n, 0:5] @ W[n, 0:5, 0:7]"]
+
+
+def test_of_several_indices_on_an_axis_the_nearest_runs_inside() -> None:
+    """``a[n, i + 5*j]``: i walks through memory, j jumps."""
+    s = Small()
+    x = s.given("x", "nij")
+    at = (Affine.of(s.n), Affine.of(s.i) + 5 * Affine.of(s.j))
+    s.eq.let("a", (s.n, s.i, s.j), x[s.n, s.i, s.j], at=at, shape=(s.size, 30))
+    loops = [line.strip() for line in lowered(s.program("a"), "a") if "for" in line]
+    assert loops == ["for n in 0..n_n:", "for j in 0..6:", "for i in 0..5:"]
