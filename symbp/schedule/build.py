@@ -1,12 +1,12 @@
 """Make the plan: the passes of the scheduler, in order.
 
-Program ──absorb_sums──▶ Program ──order──▶ steps ──lower──▶ nests ──fuse_nests──▶ nests ──scalarise──▶ nests
-                                                                        ──allocate──▶ procedures with buffers
+Program ──PASSES──▶ Program ──order──▶ steps ──lower──▶ nests ──fuse_nests──▶ nests ──scalarise──▶ nests
+        ──allocate──▶ procedures with buffers ──make_steps──▶ procedures with launches (targets of many threads)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from symbp.errors import ShapeError
@@ -150,16 +150,29 @@ Lengths = dict[Memory, Affine]
 Declared = tuple[Tensor, ...]
 
 
+#: Program ──▶ Program: the rewrites that serve code, not people, for each kind of machine, in this order.
+_FOR_TEAMS: tuple[Callable[[Program], Program], ...] = (
+    inline_arguments,
+    split_sums,  # so that more than a handful of blocks work on a long sum
+    turn_weights,  # after the sums of a recurrence are what they will be
+)
+PASSES: dict[Machine, tuple[Callable[[Program], Program], ...]] = {
+    Machine.LOOPS: (
+        inline_arguments,
+        unfold,  # convolutions become contractions, which the next pass may then absorb
+        absorb_sums,
+    ),
+    # Here a sum stays by itself: what is added to it goes into the kernel that reads it, one pass over memory less.
+    Machine.TEAMS: (*_FOR_TEAMS, declare_sums),  # when all statements are there: those whose points meet need memory
+    Machine.ATOMICS: _FOR_TEAMS,
+}
+
+
 def _ready(program: Program, machine: Machine) -> Program:
-    """The rewrites that serve code, not people."""
-    program = verify(inline_arguments(program), "inline_arguments")
-    if machine is Machine.LOOPS:
-        program = verify(unfold(program), "unfold")
-        return verify(absorb_sums(program), "absorb_sums")
-    # A sum stays by itself: what is added to it goes into the kernel that reads it, one pass over memory less.
-    program = verify(split_sums(program), "split_sums")
-    program = verify(turn_weights(program), "turn_weights")
-    return program if machine is Machine.ATOMICS else verify(declare_sums(program), "declare_sums")
+    """The program after every pass of `PASSES`, verified after each."""
+    for transform in PASSES[machine]:
+        program = verify(transform(program), transform.__name__)
+    return program
 
 
 def _fused(nests: Iterable[Nest], machine: Machine) -> tuple[Nest, ...]:
