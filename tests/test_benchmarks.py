@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 from functools import cache, partial
+from xml.etree import ElementTree
 
 import pytest
 import torch
 
 from benchmarks import torch_models
+from benchmarks.chart import draw
 from benchmarks.workloads import WORKLOADS
 from symbp import emit_model
 from symbp.check import interpret, random_feed
@@ -63,3 +65,13 @@ def test_full_size_is_emitted(name: str) -> None:
     functions = {n.name for n in ast.parse(files["kernels.py"]).body if isinstance(n, ast.FunctionDef)}
     assert {"forward", "backward", "loss_and_grad_into"} <= functions
     assert ("train_step_into" in functions) == (name != "swiglu_rmsnorm")
+
+
+def test_the_chart_shows_every_workload() -> None:
+    steps = {
+        n: {"median_s": s, "cpu_s": c} for n, s, c in (("symbp", 1.0, 1.0), ("torch", 4.0, 4.0), ("jax", 0.5, 0.9))
+    }
+    machine = {"cpu": "a processor", "date": "today"}
+    drawn = draw({"machine": machine, "workloads": {"one": {"steps": steps}, "two": {"steps": steps}}})
+    words = ["".join(e.itertext()) for e in ElementTree.fromstring(drawn).iter() if e.tag.endswith("text")]
+    assert {"one", "two", "4.0", "0.50 +", "torch", "jax"} <= set(words)
