@@ -15,7 +15,7 @@ from symbp.schedule.device.einsum import as_contract
 from symbp.schedule.device.exact_sums import is_exact_sum, lower_atomic, lower_exact
 from symbp.schedule.lower import lower_statement
 
-#: Multiply-adds for one row and one step of a scan that a block still does by itself: LSTM cells of up to 256 units.
+#: Multiply-adds for one row and one step of a scan that a block still does by itself: LSTM cells of up to 362 units.
 LARGEST_STEP = 1 << 19
 
 
