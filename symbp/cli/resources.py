@@ -26,13 +26,12 @@ def resources_of(package: Path) -> tuple[Resources, ...]:
     if (package / "cuda.py").is_file():  # target cpu,cuda
         net = importlib.import_module(f"{net.__name__}.cuda")
     compiler = importlib.import_module(f"{runtime_of(net)}.compile")
+    # The package carries a copy of its own of the runtime, and with it of what that raises.
+    errors = importlib.import_module(compiler.DeviceError.__module__)
     try:
         found = measure(kernels_of(net), compiler.to_ptx, counted=[COUNTED])
-    except Exception as problem:
-        # The package carries a copy of its own of the runtime, and with it of what that raises.
-        if type(problem).__module__.endswith("._runtime.errors"):
-            raise TargetError(problem.message, place=problem.place, remedy=problem.remedy) from None  # type: ignore[attr-defined]
-        raise
+    except errors.SymbpError as problem:
+        raise TargetError(problem.message, place=problem.place, remedy=problem.remedy) from None
     refuse_spills(found)
     return found
 

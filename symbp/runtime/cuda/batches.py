@@ -1,10 +1,11 @@
 """Small kernels around those of a model: a batch taken out of the data, the count of steps, checks of values."""
 
+# Annotations of kernels must not be strings: they name what only the function around the kernel knows.
+
 # mypy: disable-error-code="no-untyped-def, operator, valid-type"
 
-from __future__ import annotations
-
 import math
+from functools import cache
 
 import numpy as np
 from numba import cuda
@@ -14,86 +15,42 @@ from symbp.runtime.cuda.array import Array, Device, DeviceArray
 from symbp.runtime.cuda.kernel import Doubles, Integers, Kernel, Size, pointer, thread_kernel
 from symbp.runtime.cuda.views import unravel, view
 
-Singles = pointer(np.float32)
 Words = pointer(np.int32)
 
 # Threads that share a check, each taking every so many'th value.
 CHECKERS = 65536
 
 
-@thread_kernel
-def gather_float32(
-    order: Integers,
-    step: Integers,
-    source: Singles,
-    target: Singles,
-    batch: Size,
-    listed: Size,
-    samples: Size,
-    rows: Size,
-    width: Size,
-):
-    """``target[row, i] = source[order[step*batch + row], i]``: one thread for each number."""
-    sample_of = view(order, 0, (listed,))
-    step_now = view(step, 0, (1,))
-    data = view(source, 0, (samples, width))
-    taken = view(target, 0, (rows, width))
+@cache
+def gather_kernel(dtype: str) -> Kernel:
+    """The kernel that takes a batch out of data of this dtype ("float32", "float64", "int64")."""
+    Numbers = pointer(dtype)
 
-    point = cuda.grid(1)
-    if point >= rows * width:
-        return
-    row, i = unravel(point, (rows, width))
-    taken[row, i] = data[sample_of[step_now[0] * batch + row], i]
+    @thread_kernel
+    def gather_rows(
+        order: Integers,
+        step: Integers,
+        source: Numbers,
+        target: Numbers,
+        batch: Size,
+        listed: Size,
+        samples: Size,
+        rows: Size,
+        width: Size,
+    ):
+        """``target[row, i] = source[order[step*batch + row], i]``: one thread for each number."""
+        sample_of = view(order, 0, (listed,))
+        step_now = view(step, 0, (1,))
+        data = view(source, 0, (samples, width))
+        taken = view(target, 0, (rows, width))
 
+        point = cuda.grid(1)
+        if point >= rows * width:
+            return
+        row, i = unravel(point, (rows, width))
+        taken[row, i] = data[sample_of[step_now[0] * batch + row], i]
 
-@thread_kernel
-def gather_float64(
-    order: Integers,
-    step: Integers,
-    source: Doubles,
-    target: Doubles,
-    batch: Size,
-    listed: Size,
-    samples: Size,
-    rows: Size,
-    width: Size,
-):
-    """``target[row, i] = source[order[step*batch + row], i]``: one thread for each number."""
-    sample_of = view(order, 0, (listed,))
-    step_now = view(step, 0, (1,))
-    data = view(source, 0, (samples, width))
-    taken = view(target, 0, (rows, width))
-
-    point = cuda.grid(1)
-    if point >= rows * width:
-        return
-    row, i = unravel(point, (rows, width))
-    taken[row, i] = data[sample_of[step_now[0] * batch + row], i]
-
-
-@thread_kernel
-def gather_int64(
-    order: Integers,
-    step: Integers,
-    source: Integers,
-    target: Integers,
-    batch: Size,
-    listed: Size,
-    samples: Size,
-    rows: Size,
-    width: Size,
-):
-    """``target[row, i] = source[order[step*batch + row], i]``: one thread for each number."""
-    sample_of = view(order, 0, (listed,))
-    step_now = view(step, 0, (1,))
-    data = view(source, 0, (samples, width))
-    taken = view(target, 0, (rows, width))
-
-    point = cuda.grid(1)
-    if point >= rows * width:
-        return
-    row, i = unravel(point, (rows, width))
-    taken[row, i] = data[sample_of[step_now[0] * batch + row], i]
+    return gather_rows
 
 
 @thread_kernel
@@ -107,32 +64,25 @@ def count_step(count: Integers):
     counted[0] += 1
 
 
-@thread_kernel
-def end_step_float32(loss: Singles, losses: Doubles, step: Integers, steps: Size):
-    """``losses[step] = loss``, and ``step += 1``, by one thread."""
-    loss_now = view(loss, 0, (1,))
-    all_losses = view(losses, 0, (steps,))
-    step_now = view(step, 0, (1,))
+@cache
+def end_step_kernel(dtype: str) -> Kernel:
+    """The kernel that notes a loss of this dtype and goes on to the next step."""
+    Reals = pointer(dtype)
 
-    point = cuda.grid(1)
-    if point >= 1:
-        return
-    all_losses[step_now[0]] = loss_now[0]
-    step_now[0] += 1
+    @thread_kernel
+    def note_loss(loss: Reals, losses: Doubles, step: Integers, steps: Size):
+        """``losses[step] = loss``, and ``step += 1``, by one thread."""
+        loss_now = view(loss, 0, (1,))
+        all_losses = view(losses, 0, (steps,))
+        step_now = view(step, 0, (1,))
 
+        point = cuda.grid(1)
+        if point >= 1:
+            return
+        all_losses[step_now[0]] = loss_now[0]
+        step_now[0] += 1
 
-@thread_kernel
-def end_step_float64(loss: Doubles, losses: Doubles, step: Integers, steps: Size):
-    """``losses[step] = loss``, and ``step += 1``, by one thread."""
-    loss_now = view(loss, 0, (1,))
-    all_losses = view(losses, 0, (steps,))
-    step_now = view(step, 0, (1,))
-
-    point = cuda.grid(1)
-    if point >= 1:
-        return
-    all_losses[step_now[0]] = loss_now[0]
-    step_now[0] += 1
+    return note_loss
 
 
 @thread_kernel
@@ -150,34 +100,26 @@ def count_outside(values: Integers, found: Integers, count: Size, below: Size):
         cuda.atomic.add(counted, 0, wrong)
 
 
-@thread_kernel
-def count_not_finite_float32(values: Singles, found: Integers, count: Size):
-    """``found += 1`` for every NaN and infinity."""
-    checked = view(values, 0, (count,))
-    counted = view(found, 0, (1,))
+@cache
+def not_finite_kernel(dtype: str) -> Kernel:
+    """The kernel that looks for what is not finite among values of this dtype."""
+    Reals = pointer(dtype)
 
-    point = cuda.grid(1)
-    wrong = 0
-    for i in range(point, count, CHECKERS):
-        if not math.isfinite(checked[i]):
-            wrong += 1
-    if wrong > 0:
-        cuda.atomic.add(counted, 0, wrong)
+    @thread_kernel
+    def count_not_finite(values: Reals, found: Integers, count: Size):
+        """``found += 1`` for every NaN and infinity."""
+        checked = view(values, 0, (count,))
+        counted = view(found, 0, (1,))
 
+        point = cuda.grid(1)
+        wrong = 0
+        for i in range(point, count, CHECKERS):
+            if not math.isfinite(checked[i]):
+                wrong += 1
+        if wrong > 0:
+            cuda.atomic.add(counted, 0, wrong)
 
-@thread_kernel
-def count_not_finite_float64(values: Doubles, found: Integers, count: Size):
-    """``found += 1`` for every NaN and infinity."""
-    checked = view(values, 0, (count,))
-    counted = view(found, 0, (1,))
-
-    point = cuda.grid(1)
-    wrong = 0
-    for i in range(point, count, CHECKERS):
-        if not math.isfinite(checked[i]):
-            wrong += 1
-    if wrong > 0:
-        cuda.atomic.add(counted, 0, wrong)
+    return count_not_finite
 
 
 @thread_kernel
@@ -192,9 +134,7 @@ def widen_int32(source: Words, target: Integers, count: Size):
     wide[point] = narrow[point]
 
 
-_GATHER = {"float32": gather_float32, "float64": gather_float64, "int64": gather_int64}
-_END_STEP = {"float32": end_step_float32, "float64": end_step_float64}
-_NOT_FINITE = {"float32": count_not_finite_float32, "float64": count_not_finite_float64}
+_REALS = ("float32", "float64")
 
 
 def gather(
@@ -203,7 +143,7 @@ def gather(
     """``target[row, ..] = source[order[step*batch + row], ..]``. ``order`` names all samples, or fewer."""
     rows = target.shape[0]
     width = target.size // max(1, rows)
-    kernel = _of_dtype(_GATHER, target)
+    kernel = gather_kernel(_one_of((*_REALS, "int64"), target))
     device.launch(kernel, target.size, order, step, source, target, batch, order.size, source.shape[0], rows, width)
 
 
@@ -222,7 +162,7 @@ def advance(device: Device, count: DeviceArray) -> None:
 
 def end_step(device: Device, loss: DeviceArray, losses: DeviceArray, step: DeviceArray) -> None:
     """``losses[step] = loss; step += 1`` on the device; losses are float64."""
-    device.launch(_of_dtype(_END_STEP, loss), 1, loss, losses, step, losses.size)
+    device.launch(end_step_kernel(_one_of(_REALS, loss)), 1, loss, losses, step, losses.size)
 
 
 def outside(device: Device, values: DeviceArray, below: int) -> int:
@@ -237,7 +177,7 @@ def not_finite(device: Device, values: DeviceArray) -> int:
     """How many values are NaN or infinite."""
     found = device.scratch("count of values", 1, np.int64)
     device.clear(found)
-    kernel = _of_dtype(_NOT_FINITE, values)
+    kernel = not_finite_kernel(_one_of(_REALS, values))
     device.launch(kernel, min(values.size, CHECKERS), values, found, values.size)
     return int(found)
 
@@ -247,8 +187,8 @@ def widen(device: Device, source: DeviceArray, target: DeviceArray) -> None:
     device.launch(widen_int32, source.size, source, target, source.size)
 
 
-def _of_dtype(kernels: dict[str, Kernel], array: DeviceArray) -> Kernel:
-    try:
-        return kernels[array.dtype.name]
-    except KeyError:
-        raise DataError(f"expected {' or '.join(kernels)}, found {array.dtype.name}") from None
+def _one_of(known: tuple[str, ...], array: DeviceArray) -> str:
+    """The name of the array's dtype. DataError for one that no kernel is made for."""
+    if array.dtype.name not in known:
+        raise DataError(f"expected {' or '.join(known)}, found {array.dtype.name}")
+    return array.dtype.name

@@ -40,10 +40,12 @@ def turn_weights(program: Program) -> Program:
             tensors.append(tensor)
             statements.append(copy)
             made[read] = copy.target
-        turned = made[read]
-        body = statement.body.replace_reads(lambda r, old=read, new=turned: Body.of(new) if r == old else None)  # type: ignore[misc]
-        statements.append(replace(statement, body=body))
+        statements.append(replace(statement, body=_with_read(statement.body, read, made[read])))
     return replace(program, tensors=tuple(tensors), statements=tuple(statements))
+
+
+def _with_read(body: Body, old: Read, new: Read) -> Body:
+    return body.replace_reads(lambda read: Body.of(new) if read == old else None)
 
 
 def _read_across(statement: Statement, program: Program) -> Read | None:

@@ -38,17 +38,18 @@ def files_of(name: str) -> dict[str, str]:
     return emit_model(MODELS[name](), target="cuda", standalone=False)
 
 
-def run(files: dict[str, str], folder: Path) -> None:
-    """Loss and gradients of a package, on the emulated device."""
+def run(files: dict[str, str], folder: Path) -> set[str]:
+    """Loss, gradients and outputs of a package, on the emulated device; the kernels that were launched."""
     write_package(files, folder)
     net = load_generated(folder)
     random = np.random.default_rng(1)
-    with emulated(net):
+    with emulated(net) as device:
         params = net.init(seed=0)
         net.loss_and_grad(params, *(given(declared, random) for declared in net.INPUTS))
         if hasattr(net, "predict"):
             wanted = net.predict.__code__.co_varnames[1 : net.predict.__code__.co_argcount]
             net.predict(params, *(given(i, random) for i in net.INPUTS if i.name in wanted))
+        return set(device.launches)
 
 
 def given(declared: Any, random: np.random.Generator) -> Any:
@@ -66,7 +67,11 @@ def spoilt(name: str, text: str, folder: Path) -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_as_they_are(name: str, tmp_path: Path) -> None:
-    run(files_of(name), tmp_path / name)
+    """The emulator is content, and every kernel of the file has run but the optimizer's."""
+    files = files_of(name)
+    launched = run(files, tmp_path / name)
+    decorated = (f for f in ast.parse(files["kernels.py"]).body if isinstance(f, ast.FunctionDef) and f.decorator_list)
+    assert {f.name for f in decorated if not f.name.startswith("update")} <= launched
 
 
 @pytest.mark.parametrize("name", ["lstm", "wide"])

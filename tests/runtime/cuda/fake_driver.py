@@ -23,7 +23,7 @@ class FakeDriver:
 
     def __init__(self, room: int = 1 << 30, kernels: dict[str, Kernel] | None = None) -> None:
         self.room = room
-        self.kernels = kernels or {}
+        self.kernels = {} if kernels is None else kernels
         self.pieces: dict[int, np.ndarray] = {}
         self.log: list[str] = []
         self.waited: list[int] = []
@@ -77,7 +77,7 @@ class FakeDriver:
 
     def load(self, ptx: str, name: str, shared: int) -> str:
         self.loaded.append((ptx, name, shared))
-        return name
+        return ptx if ptx in self.kernels else name
 
     def launch(
         self, entry: Any, name: str, blocks: tuple[int, int, int], threads: int, shared: int, parameters: int

@@ -174,6 +174,7 @@ def test_nothing_to_sum_gives_zeros(device: EmulatedDevice) -> None:
 def test_nothing_to_write_launches_nothing(device: EmulatedDevice) -> None:
     left, right = device.empty((0, 4), np.float32), device.empty((4, 5), np.float32)
     contract(device, "bj,jk->bk", left, right, device.empty((0, 5), np.float32))
+    assert not device.launches
 
 
 def test_a_result_is_not_finite_only_where_an_operand_is_not(device: EmulatedDevice) -> None:

@@ -15,7 +15,7 @@ from numba import cuda
 
 from symbp.check.emulator.device import EmulatedDevice
 from symbp.errors import DataError, TrainingError
-from symbp.runtime.cuda import batches, device
+from symbp.runtime.cuda import device
 from symbp.runtime.cuda.array import Device, DeviceArray
 from symbp.runtime.cuda.batches import end_step, gather, not_finite
 from symbp.runtime.cuda.device import CudaDevice
@@ -77,14 +77,23 @@ X = np.random.default_rng(7).normal(size=(SAMPLES, 3))
 LABEL = np.random.default_rng(8).integers(0, 3, SAMPLES)
 
 
+#: Kernels that were asked for, by what stands for their PTX: several may have one name, each for a dtype of its own.
+COMPILED: dict[str, Kernel] = {}
+
+
+def compiled(kernel: Kernel, cc: tuple[int, int]) -> str:
+    text = f"{kernel.name} of {kernel.parameters}"
+    COMPILED[text] = kernel
+    return text
+
+
 def gpu() -> CudaDevice:
-    kernels = {kernel.name: kernel for kernel in vars(batches).values() if isinstance(kernel, Kernel)}
-    return CudaDevice(driver=FakeDriver(kernels={**kernels, "learn": learn}))
+    return CudaDevice(driver=FakeDriver(kernels=COMPILED))
 
 
 @pytest.fixture(autouse=True)
 def no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device, "cached_ptx", lambda kernel, cc: kernel.name)
+    monkeypatch.setattr(device, "cached_ptx", compiled)
 
 
 class Training:
