@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import shutil
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -126,11 +128,21 @@ def _gallery(test: Samples, predicted: Any, count: int) -> Text:
 
 def _what_next(out: Console, package: Path, page: Path, copy: Path) -> None:
     _heading(out, "What next")
+    symbp = _command()
     rows = [
         (f"open {page}", "read it, print it"),
-        (f"less {package}/kernels.py", "loops under equations"),
-        (f"symbp derive {copy}", "once you have edited it"),
-        (f"symbp train {copy} --data sklearn:digits", "or --data YOURS.csv"),
-        ("symbp --help", "all commands"),
+        (f"less {package}/kernels.py", "the kernels"),
+        (f"{symbp} derive {copy}", "after you edit it"),
+        (f"{symbp} train {copy} --data sklearn:digits", "or --data YOURS.csv"),
+        (f"{symbp} --help", "all commands"),
     ]
     out.print(show.table(["", ""], [(Text(a, style="cyan"), Text(b)) for a, b in rows]))
+
+
+def _command() -> str:
+    """What to type for this program: its name where the shell finds it, else where it lies (``.venv/bin/symbp``)."""
+    beside = Path(sys.executable).with_name("symbp")
+    if shutil.which("symbp") or not beside.is_file():
+        return "symbp"
+    inside = beside.is_relative_to(Path.cwd())
+    return str(beside.relative_to(Path.cwd()) if inside else beside)
