@@ -13,21 +13,14 @@ from symbp.errors import ShapeError
 from symbp.ir.affine import ZERO, Affine
 from symbp.ir.body import Body
 from symbp.ir.derivation import Derivation
-from symbp.ir.nodes import Bound, Fill, If, Loop, Node, Note
-from symbp.ir.order import Block, Scan, Step, order
+from symbp.ir.order import order
 from symbp.ir.plan import Buffer, Kind, Machine, Memory, Nest, ParameterSlot, Plan, Procedure
 from symbp.ir.program import Program, Role, Tensor
-from symbp.ir.statement import NonNegative, Statement
 from symbp.ir.verify import verify
-from symbp.ir.walk_nodes import walk
 from symbp.schedule.absorb import absorb_sums
-from symbp.schedule.access import touched
 from symbp.schedule.buffers import allocate, element_count
-from symbp.schedule.classify import classify
-from symbp.schedule.coverage import plan_writes
-from symbp.schedule.device.exact_sums import declare_sums, is_exact_sum
+from symbp.schedule.device.exact_sums import declare_sums
 from symbp.schedule.device.kernels import make_steps, sink_scalars, stays_parallel
-from symbp.schedule.device.lower import is_one_kernel, lower_for_teams, lower_turn
 from symbp.schedule.device.split_sums import split_sums
 from symbp.schedule.device.turn_weights import turn_weights
 from symbp.schedule.exact import keep_digits
@@ -35,8 +28,10 @@ from symbp.schedule.fuse import fuse_nests
 from symbp.schedule.inline import inline_arguments
 from symbp.schedule.lower import lower_statement
 from symbp.schedule.notes import head_with_equations
+from symbp.schedule.procedures import make_procedure, touched_names
 from symbp.schedule.scalarise import scalarise
 from symbp.schedule.split import split_procedure
+from symbp.schedule.steps import lower_steps
 from symbp.schedule.unfold import unfold
 
 NEXT = "_next"  # an optimizer writes w_next[i]; it takes the place of w[i] at the end of the iteration
@@ -183,14 +178,14 @@ def _plan_predict(
     program: Program, parameters: Sequence[ParameterSlot], machine: Machine
 ) -> tuple[Procedure, Lengths, Declared]:
     program = _ready(program, machine)
-    nests = _fused(_lower_steps(order(program), program, program.outputs, machine), machine)
+    nests = _fused(lower_steps(order(program), program, program.outputs, machine), machine)
     inner = [t.name for t in program.tensors if not t.is_given and t.name not in program.outputs]
     nests, gone = scalarise(nests, inner)
     scalars = set(gone)
     if machine is Machine.LOOPS:  # one function has them all
         scalars |= {n for n in inner if not program.tensor(n).shape}
     places, lengths = allocate(nests, {t.name: t for t in program.tensors}, [n for n in inner if n not in scalars])
-    procedure = _procedure(
+    procedure = make_procedure(
         "predict_into",
         "Evaluate the model.",
         nests,
@@ -214,9 +209,9 @@ def _plan_training(
     steps = order(program)
     gradient_names = {adjoints[p.name] for p in parameters if p.name in adjoints}
     halves = [[s for s in steps if (s.tensors[0] in ahead) == is_forward] for is_forward in (True, False)]
-    nests_of = [_fused(_lower_steps(half, program, wanted, machine), machine) for half in halves]
+    nests_of = [_fused(lower_steps(half, program, wanted, machine), machine) for half in halves]
     inner = [t.name for t in program.tensors if not t.is_given and t.name not in gradient_names]
-    shared = _names(nests_of[0]) & _names(nests_of[1])
+    shared = touched_names(nests_of[0]) & touched_names(nests_of[1])
     forward, gone_1 = scalarise(nests_of[0], [n for n in inner if n not in shared and n != program.loss])
     backward, gone_2 = scalarise(nests_of[1], [n for n in inner if n not in shared])
     scalars = {*gone_1, *gone_2}
@@ -234,15 +229,15 @@ def _plan_training(
     returns = "" if results else program.loss
     summary = "Differentiate the loss; follows `forward`."
     pair = (
-        _procedure("forward", "Evaluate the loss.", forward, program, parameters, places, results, returns),
-        _procedure("backward", summary, backward, program, parameters, places),
+        make_procedure("forward", "Evaluate the loss.", forward, program, parameters, places, results, returns),
+        make_procedure("backward", summary, backward, program, parameters, places),
     )
     return pair, lengths, program.tensors
 
 
 def _plan_update(program: Program, machine: Machine) -> Procedure:
     """The optimizer's step, in place: ``w_next`` is stored to ``w`` when nothing reads ``w`` any more."""
-    nests = list(_lower_steps(order(program), program, [t.name for t in program.tensors], machine))
+    nests = list(lower_steps(order(program), program, [t.name for t in program.tensors], machine))
     commits = []
     for tensor in program.tensors:
         if tensor.is_given and program.has(tensor.name + NEXT):
@@ -265,120 +260,6 @@ def _plan_update(program: Program, machine: Machine) -> Procedure:
         places[tensor.name] = Buffer(tensor.name, Memory.HYPER, Affine.of(k))
     if program.has("t"):
         places["t"] = Buffer("t", Memory.HYPER, ZERO)
-    used = _names(fused)
+    used = touched_names(fused)
     views = tuple(b for n, b in places.items() if n in used)
     return Procedure("update", f"One step of {program.name}.", (), views, (), head_with_equations(fused))
-
-
-def _procedure(
-    name: str,
-    summary: str,
-    nests: tuple[Nest, ...],
-    program: Program,
-    parameters: Sequence[ParameterSlot],
-    places: dict[str, Buffer],
-    results: tuple[str, ...] = (),
-    returns: str = "",
-) -> Procedure:
-    used = _names(nests)
-    views = [Buffer(p.name, Memory.PARAMETERS, Affine.of(p.offset)) for p in parameters if p.name in used]
-    views += [places[t.name] for t in program.tensors if t.name in places and t.name in used]
-    inputs = tuple(t.name for t in program.with_role(Role.INPUT) if t.name in used)
-    return Procedure(name, summary, inputs, tuple(views), results, head_with_equations(nests), returns)
-
-
-def _names(nests: Iterable[Nest]) -> set[str]:
-    """Every tensor that the nests touch."""
-    return {n for nest in nests for names in touched(nest.nodes) for n in names}
-
-
-# ----------------------------------------------------------------------------------------------------- steps to nests
-
-
-def _lower_steps(steps: Iterable[Step], program: Program, wanted: Iterable[str], machine: Machine) -> tuple[Nest, ...]:
-    """Lower every statement; the first nest that writes a tensor fills it if its writes leave gaps.
-
-    Whoever asked for the tensors `wanted` sees all of them; of the others, gaps that nothing reads may stay.
-    """
-    steps, seen = tuple(steps), frozenset(wanted)
-    writes: dict[str, list[Statement]] = {}
-    carriers: dict[str, list[Scan | None]] = {}
-    for step in steps:
-        for statement in step.statements:
-            writes.setdefault(statement.tensor, []).append(statement)
-            carriers.setdefault(statement.tensor, []).append(step if isinstance(step, Scan) else None)
-    may_set: dict[int, bool] = {}
-    to_fill: dict[str, None] = {}
-    for name, statements in writes.items():
-        readers = None if name in seen else program.readers(name)
-        sets, fill = plan_writes(statements, program.tensor(name), readers, carriers[name])
-        may_set |= {id(s): value for s, value in zip(statements, sets, strict=True)}
-        if fill:
-            to_fill[name] = None
-    nests: list[Nest] = []
-    for step in steps:
-        fills = tuple(Fill(n) for n in dict.fromkeys(s.tensor for s in step.statements) if n in to_fill)
-        for fill_node in fills:
-            del to_fill[fill_node.tensor]
-        if isinstance(step, Block):
-            for k, statement in enumerate(step.statements):
-                exact = machine is Machine.TEAMS and is_exact_sum(statement)
-                if exact and Fill(statement.tensor) in fills and k == 0:
-                    fills = ()  # the sums are complete when the result is written, all of it
-                    may_set[id(statement)] = True
-                lowered = _lower_one(statement, program, may_set[id(statement)], machine)
-                if k == 0:
-                    lowered = (replace(lowered[0], nodes=(*fills, *lowered[0].nodes)), *lowered[1:])
-                nests += lowered
-        else:
-            nests.append(Nest(step.statements, (*fills, _lower_scan(step, program, may_set, machine)), Kind.SCAN))
-    return tuple(nests)
-
-
-def _lower_one(statement: Statement, program: Program, sets: bool, machine: Machine) -> tuple[Nest, ...]:
-    if machine.in_teams:
-        return lower_for_teams(statement, program, sets=sets, atomics=machine is Machine.ATOMICS)
-    note = Note(replace(statement, accumulate=not sets))
-    nodes = lower_statement(statement, program, fresh=sets)
-    return (Nest((statement,), (note, *nodes), classify(statement, program)),)
-
-
-def _lower_scan(scan: Scan, program: Program, may_set: dict[int, bool], machine: Machine) -> Loop:
-    body: list[Node] = []
-    whole = is_one_kernel(scan)
-    for turn in scan.turns:
-        statement = turn.statement
-        sets = may_set[id(statement)]
-        if machine.in_teams:
-            nodes = lower_turn(statement, program, sets=sets, step=scan.index, whole=whole)
-        else:
-            nodes = lower_statement(statement, program, fresh=sets, bound=(scan.index,))
-        if not scan.runs_always(turn):
-            checks = (NonNegative(scan.index - turn.first), NonNegative(turn.stop - 1 - scan.index))
-            nodes = (If(tuple(c for c in checks if c.value != scan.index - scan.start), nodes),)
-        body += [Note(replace(statement, accumulate=not may_set[id(statement)])), *nodes]
-    nodes = _fuse_turns(body)
-    if machine is Machine.LOOPS:
-        nodes = tuple(map(_interleaved, nodes))
-    return Loop(scan.index, Bound((scan.start,)), Bound((scan.stop,)), nodes, scan.direction)
-
-
-def _interleaved(node: Node) -> Node:
-    """Mark the loops around the innermost ones: in a scan rows of several steps lie between each other."""
-    if isinstance(node, If):
-        return replace(node, body=tuple(map(_interleaved, node.body)))
-    if isinstance(node, Loop) and any(isinstance(n, Loop) for n in walk(node.body)):
-        return replace(node, body=tuple(map(_interleaved, node.body)), interleaves=True)
-    return node
-
-
-def _fuse_turns(nodes: list[Node]) -> tuple[Node, ...]:
-    """Fuse the loops of one step of a scan among themselves."""
-    groups: list[list[Node]] = []
-    for node in nodes:
-        if isinstance(node, Note) or not groups:
-            groups.append([node])
-        else:
-            groups[-1].append(node)
-    nests = [Nest((), tuple(group), Kind.MAP) for group in groups]
-    return tuple(n for nest in fuse_nests(nests) for n in nest.nodes)
