@@ -26,6 +26,8 @@ from symbp.ir.walk_nodes import rename_index, walk
 #: Names that every generated kernel file may use besides functions of the runtime.
 TAKEN = (
     "np", "math", "real", "view", "apart", "matmul", "matmul_add", "kernel", "value",
+    "matmul_lower", "matmul_of_lower", "matmul_of_upper",
+    "matmul_add_lower", "matmul_add_of_lower", "matmul_add_of_upper",
     "workspace", "positions", "params", "grads", "numbers", "count",
     *sorted(RUNTIME_FUNCTIONS),
 )  # fmt: skip
@@ -82,9 +84,14 @@ class ProcedureWriter(Writer):
         return f"{name}[{', '.join([':'] * rank)}] = {zero}"
 
     def product(self, node: Product) -> str:
-        name = "matmul_add" if node.accumulate else "matmul"
+        """``matmul(a, b, c)``, ``matmul_add_of_upper(a, b, c, shift)``: what is added to, then what counts."""
+        words = ["matmul", *(["add"] if node.accumulate else []), *([node.triangle.value] if node.triangle else [])]
+        name = "_".join(words)
         self.code.functions[name] = None
-        return f"{name}({self.slice(node.left)}, {self.slice(node.right)}, {self.slice(node.out)})"
+        arguments = [self.slice(node.left), self.slice(node.right), self.slice(node.out)]
+        if node.triangle:
+            arguments.append(self.code.affine(node.shift))
+        return f"{name}({', '.join(arguments)})"
 
     def slice(self, part: Slice) -> str:
         """``z[:, t]``; axes that act as one are merged first: ``view(z, 0, (n_batch, n_time, 64))[:, t]``."""

@@ -62,8 +62,10 @@ CPU = Target(
     carried=("door", "parameters", "initializers", "jit"),
     sources={
         **_SHARED_SOURCES,
-        "matmul": "contraction",
-        "matmul_add": "contraction",
+        **dict.fromkeys(("matmul", "matmul_lower", "matmul_of_lower", "matmul_of_upper"), "contraction"),
+        **dict.fromkeys(
+            ("matmul_add", "matmul_add_lower", "matmul_add_of_lower", "matmul_add_of_upper"), "contraction"
+        ),
         "view": "views",
         "apart": "views",
         "kernel": "jit",

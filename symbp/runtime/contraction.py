@@ -301,6 +301,65 @@ def matmul(a, b, c):
 
 
 @kernel
+def _add_triangular(a, b, c, shift, of_lower, of_upper, fresh):
+    """The products below on arrays whose layout has been erased, element by element."""
+    n_inner = a.shape[1]
+    for i in range(c.shape[0]):
+        last_column = c.shape[1] if of_lower or of_upper else min(c.shape[1], max(0, i + shift + 1))
+        first = min(n_inner, max(0, i + shift)) if of_upper else 0
+        end = min(n_inner, max(0, i + shift + 1)) if of_lower else n_inner
+        for j in range(last_column):
+            if fresh:
+                c[i, j] = 0
+        for k in range(first, end):
+            factor = a[i, k]
+            for j in range(last_column):
+                c[i, j] += factor * b[k, j]
+
+
+@kernel(inline="always", cache=False)
+def matmul_lower(a, b, c, shift):
+    """``c[i, j] = sum[k] a[i, k]*b[k, j]`` where ``j <= i + shift``; all other elements of ``c`` are left as they are.
+
+    Arrays as for :func:`matmul_add`; ``shift`` is any whole number.
+    """
+    _add_triangular(_any_layout(a), _any_layout(b), _any_layout(c), np.intp(shift), False, False, True)
+
+
+@kernel(inline="always", cache=False)
+def matmul_add_lower(a, b, c, shift):
+    """``c[i, j] += sum[k] a[i, k]*b[k, j]`` where ``j <= i + shift``; the rest as in :func:`matmul_lower`."""
+    _add_triangular(_any_layout(a), _any_layout(b), _any_layout(c), np.intp(shift), False, False, False)
+
+
+@kernel(inline="always", cache=False)
+def matmul_of_lower(a, b, c, shift):
+    """``c[i, j] = sum[k: k <= i + shift] a[i, k]*b[k, j]``; the other elements of ``a`` are not read.
+
+    Arrays as for :func:`matmul_add`; ``shift`` is any whole number. A row whose sum is empty becomes zero.
+    """
+    _add_triangular(_any_layout(a), _any_layout(b), _any_layout(c), np.intp(shift), True, False, True)
+
+
+@kernel(inline="always", cache=False)
+def matmul_add_of_lower(a, b, c, shift):
+    """``c[i, j] += sum[k: k <= i + shift] a[i, k]*b[k, j]``; the rest as in :func:`matmul_of_lower`."""
+    _add_triangular(_any_layout(a), _any_layout(b), _any_layout(c), np.intp(shift), True, False, False)
+
+
+@kernel(inline="always", cache=False)
+def matmul_of_upper(a, b, c, shift):
+    """``c[i, j] = sum[k: k >= i + shift] a[i, k]*b[k, j]``; the rest as in :func:`matmul_of_lower`."""
+    _add_triangular(_any_layout(a), _any_layout(b), _any_layout(c), np.intp(shift), False, True, True)
+
+
+@kernel(inline="always", cache=False)
+def matmul_add_of_upper(a, b, c, shift):
+    """``c[i, j] += sum[k: k >= i + shift] a[i, k]*b[k, j]``; the rest as in :func:`matmul_of_lower`."""
+    _add_triangular(_any_layout(a), _any_layout(b), _any_layout(c), np.intp(shift), False, True, False)
+
+
+@kernel
 def dot(a, b):
     """``sum[k] a[k]*b[k]`` for two vectors of any strides and one dtype, in that dtype; zero where they are empty."""
     total = a.dtype.type(0)

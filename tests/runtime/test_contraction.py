@@ -9,7 +9,17 @@ import numpy as np
 import pytest
 from numba import from_dtype, njit, types
 
-from symbp.runtime.contraction import dot, matmul, matmul_add
+from symbp.runtime.contraction import (
+    dot,
+    matmul,
+    matmul_add,
+    matmul_add_lower,
+    matmul_add_of_lower,
+    matmul_add_of_upper,
+    matmul_lower,
+    matmul_of_lower,
+    matmul_of_upper,
+)
 
 SIZES = [
     (1, 1, 1),
@@ -153,6 +163,75 @@ def test_callable_from_compiled_code_with_views() -> None:
     out = np.empty((7, 5))
     step(x, w, 1, out)
     np.testing.assert_allclose(out, (x[:, 1] + x[:, 2]) @ w, rtol=1e-13, atol=1e-13)
+
+
+TRIANGULAR = {
+    "lower": (matmul_lower, matmul_add_lower),
+    "of_lower": (matmul_of_lower, matmul_add_of_lower),
+    "of_upper": (matmul_of_upper, matmul_add_of_upper),
+}
+
+
+@cache
+def triangular_for_any_layout(kind: str, dtype: type) -> tuple[Callable[..., None], Callable[..., None]]:
+    array = from_dtype(np.dtype(dtype))[:, :]
+    signature = types.void(array, array, array, types.intp)
+    set_to, add_to = TRIANGULAR[kind]
+
+    @njit(signature)
+    def assign(a: np.ndarray, b: np.ndarray, c: np.ndarray, shift: int) -> None:
+        set_to(a, b, c, shift)
+
+    @njit(signature)
+    def add(a: np.ndarray, b: np.ndarray, c: np.ndarray, shift: int) -> None:
+        add_to(a, b, c, shift)
+
+    return assign, add
+
+
+def triangular_reference(kind: str, a: np.ndarray, b: np.ndarray, shift: int) -> np.ndarray:
+    """In extended precision, with the factors that are not read at zero."""
+    i, k = np.indices(a.shape)
+    read = {"lower": np.ones(a.shape, bool), "of_lower": k <= i + shift, "of_upper": k >= i + shift}[kind]
+    return np.where(read, a, 0).astype(np.longdouble) @ b.astype(np.longdouble)
+
+
+def written(kind: str, c: np.ndarray, shift: int) -> np.ndarray:
+    i, j = np.indices(c.shape)
+    return j <= i + shift if kind == "lower" else np.ones(c.shape, bool)
+
+
+@pytest.mark.parametrize("size", [*SIZES, (64, 64, 32), (37, 41, 70), (20, 20, 20)], ids=str)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", TRIANGULAR)
+def test_triangular(size: tuple[int, int, int], dtype: type, kind: str) -> None:
+    n_rows, n_inner, n_columns = size
+    random = np.random.default_rng(8)
+    a = random.standard_normal((n_rows, n_inner)).astype(dtype)
+    b = random.standard_normal((n_inner, n_columns)).astype(dtype)
+    start = random.standard_normal((n_rows, n_columns)).astype(dtype)
+    assign, add = triangular_for_any_layout(kind, dtype)
+    for shift in (0, 1, -1, 5, -5, 1000, -1000, n_inner - n_rows):
+        product = triangular_reference(kind, a, b, shift)
+        i, k = np.indices(a.shape)
+        # What is not in the sum must not be looked at.
+        dirty = {
+            "lower": a,
+            "of_lower": np.where(k > i + shift, np.nan, a),
+            "of_upper": np.where(k < i + shift, np.nan, a),
+        }
+        here = written(kind, start, shift)
+        for layout in LAYOUTS:
+            dirty_a, other = layout(dirty[kind].astype(dtype)), layout(b)
+            c = start.copy()
+            assign(dirty_a, other, c, shift)
+            expected = np.where(here, product, start)
+            assert np.all(abs(c - expected) <= bound(a, b)), (layout, shift)
+            c = layout(start.copy())
+            add(dirty_a, other, c, shift)
+            expected = np.where(here, start + product, start)
+            assert np.all(abs(c - expected) <= bound(a, b) + np.finfo(dtype).eps * abs(start) * 4), (layout, shift)
+            assert np.all((c == start) | here)
 
 
 @pytest.mark.parametrize("size", [0, 1, 7, 13, 100])
