@@ -75,11 +75,19 @@ def nodes_cost(
     return work + Cost(bytes=counter.bytes())
 
 
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """A part of an axis: where it starts, if that is known, and how many places it takes."""
+
+    lower: Affine | None
+    extent: Affine
+
+
 @dataclass
 class _Touched:
-    """The part of a tensor that is touched: its extent along each axis, and how many times it passes through memory."""
+    """The part of a tensor that is touched: a stretch of each axis, and how many times it passes through memory."""
 
-    extents: tuple[Affine, ...]
+    part: tuple[_Stretch, ...]
     passes: int = 1
 
 
@@ -145,7 +153,7 @@ class _Counter:
                 self._touch_all(node.value.reads())
                 self.values[node.index] = node.value.substitute(self.values)
             case Fill():
-                self._keep(node.tensor, self.tensors[node.tensor].shape, Update.SET)
+                self._keep(node.tensor, tuple((ZERO, e) for e in self.tensors[node.tensor].shape), Update.SET)
             case Store():
                 return self._store(node.target, node.value, node.update)
             case AddAtomically():
@@ -231,7 +239,8 @@ class _Counter:
             if not isinstance(axis, Affine):
                 extent = (axis[1] - axis[0]).substitute(self.values)
                 exact = not extent.hidden_indices() and not extent.reads()
-                extents.append(extent if exact else self._stretch(axis[0], axis[1], part.tensor, k))
+                whole = _Stretch(ZERO, self.tensors[part.tensor].shape[k])
+                extents.append(extent if exact else self._between(axis[0], axis[1], whole).extent)
         return extents
 
     def _contract(self, contract: Contract) -> Cost:
@@ -248,10 +257,10 @@ class _Counter:
     def bytes(self) -> Affine:
         """The traffic of everything that was touched."""
         total = ZERO
-        for name, part in self.touched.items():
+        for name, touched in self.touched.items():
             item = INT_BYTES if self.tensors[name].dtype is DType.INT else self.itemsize
-            extents = map(_without_rounding, part.extents) if self.tiled else part.extents
-            total = total + _times(extents) * (item * part.passes)
+            extents = [stretch.extent for stretch in touched.part]
+            total = total + _times(map(_without_rounding, extents) if self.tiled else extents) * (item * touched.passes)
         return total
 
     def _touch_all(self, reads: Iterable[Read]) -> None:
@@ -260,57 +269,49 @@ class _Counter:
 
     def _touch(self, read: Read, update: Update | None = None) -> None:
         """An element is read, or written if there is an `update`."""
-        if not read.subscripts or read.tensor not in self.tensors:
-            return  # a scalar is in a register
-        used: set[Index] = set()
-        extents = [self._along(s.substitute(self.values), read.tensor, k, used) for k, s in enumerate(read.subscripts)]
-        self._keep(read.tensor, tuple(extents), update)
+        if read.subscripts and read.tensor in self.tensors:  # a scalar is in a register
+            self._keep(read.tensor, read.subscripts, update)
 
     def _touch_slice(self, part: Slice, update: Update | None = None) -> None:
-        used: set[Index] = set()
-        extents = []
-        for k, axis in enumerate(part.axes):
-            if isinstance(axis, Affine):
-                extents.append(self._along(axis.substitute(self.values), part.tensor, k, used))
-            else:
-                extents.append(self._stretch(axis[0], axis[1], part.tensor, k))
-        self._keep(part.tensor, tuple(extents), update)
+        self._keep(part.tensor, part.axes, update)
 
     def _touch_factor(self, factor: Factor, update: Update | None = None) -> None:
+        axes = tuple(a if isinstance(a, Affine) else self._bounds(a) for a in factor.axes)
+        self._keep(factor.tensor, axes, update)
+
+    def _keep(self, tensor: str, axes: Sequence[Affine | tuple[Affine, Affine]], update: Update | None) -> None:
+        """Of every axis a place is touched, or the stretch between two."""
+        whole = tuple(_Stretch(ZERO, extent) for extent in self.tensors[tensor].shape)
         used: set[Index] = set()
-        extents = []
-        for k, axis in enumerate(factor.axes):
-            if isinstance(axis, Affine):
-                extents.append(self._along(axis.substitute(self.values), factor.tensor, k, used))
-            else:
-                extents.append(self._stretch(*self._bounds(axis), factor.tensor, k))
-        self._keep(factor.tensor, tuple(extents), update)
-
-    def _stretch(self, lower: Affine, stop: Affine, tensor: str, axis: int) -> Affine:
-        box = tuple(self.ranges.values())
-        least, most = lower_bound(lower.substitute(self.values), box), upper_bound(stop.substitute(self.values), box)
-        return most - least if least is not None and most is not None else self.tensors[tensor].shape[axis]
-
-    def _along(self, subscript: Affine, tensor: str, axis: int, used: set[Index]) -> Affine:
-        """How many places of an axis a subscript takes; an index that an earlier axis has counted counts no more."""
-        running = [i for i in subscript.indices() if i in self.ranges and i not in used]
-        used.update(running)
-        if not running:
-            return ONE
-        if subscript.reads():  # as many as there are points: how many are equal only the data tell
-            return _times(self.ranges[i].extent for i in running)
-        if len(running) == 1 and not subscript.hidden_indices():
-            return self.ranges[running[0]].extent
-        return self._stretch(subscript, subscript + 1, tensor, axis)
-
-    def _keep(self, tensor: str, extents: tuple[Affine, ...], update: Update | None) -> None:
+        part = tuple(
+            self._along(axis.substitute(self.values), full, used)
+            if isinstance(axis, Affine)
+            else self._between(axis[0].substitute(self.values), axis[1].substitute(self.values), full)
+            for axis, full in zip(axes, whole, strict=True)
+        )
         before = self.touched.get(tensor)
         if before is None:
-            self.touched[tensor] = _Touched(extents, 2 if update is Update.ADD else 1)
-            return
-        shape = self.tensors[tensor].shape
-        both = zip(before.extents, extents, shape, strict=True)
-        before.extents = tuple(one if one == other else whole for one, other, whole in both)
+            self.touched[tensor] = _Touched(part, 2 if update is Update.ADD else 1)
+        else:
+            both = zip(before.part, part, whole, strict=True)
+            before.part = tuple(one if one == other else full for one, other, full in both)
+
+    def _along(self, subscript: Affine, whole: _Stretch, used: set[Index]) -> _Stretch:
+        """The places of an axis that a subscript takes; an index that an earlier axis has counted counts no more."""
+        running = [i for i in subscript.indices() if i in self.ranges and i not in used]
+        used.update(running)
+        lower = lower_bound(subscript, self.ranges.values())
+        if not running:
+            return _Stretch(lower, ONE)
+        if subscript.reads():  # as many as there are points: how many are equal only the data tell
+            return _Stretch(lower, _times(self.ranges[i].extent for i in running))
+        if len(running) == 1 and not subscript.hidden_indices():
+            return _Stretch(lower, self.ranges[running[0]].extent)
+        return self._between(subscript, subscript + 1, whole)
+
+    def _between(self, lower: Affine, stop: Affine, whole: _Stretch) -> _Stretch:
+        least, most = lower_bound(lower, self.ranges.values()), upper_bound(stop, self.ranges.values())
+        return _Stretch(least, most - least) if least is not None and most is not None else whole
 
     def _enter(self, index: Index, lower: Affine, stop: Affine) -> None:
         ranges = list(self.ranges.values())

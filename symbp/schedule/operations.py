@@ -19,16 +19,19 @@ def operations(expr: sp.Expr) -> tuple[int, int]:
 
     A power with a whole exponent is its multiplications, and a square root and a division are one operation each.
     """
+    parts = tuple(dict.fromkeys(sp.preorder_traversal(expr)))
+    denominators = {a for part in parts if isinstance(part, sp.Mul) for a in part.args if _divides(a)}
     arithmetic, calls = 0, 0
-    for part in dict.fromkeys(sp.preorder_traversal(expr)):
+    for part in parts:
         if isinstance(part, sp.Add):
             arithmetic += len(part.args) - 1
         elif isinstance(part, sp.Mul):
-            divides = any(isinstance(a, sp.Pow) and bool(a.exp.is_negative) for a in part.args)  # counted there
-            arithmetic += max(len(part.args) - 1 - (part.args[0] == -1) - divides, 0)
+            factors = [a for a in part.args if a != -1]
+            arithmetic += len(factors) - 1 + all(map(_divides, factors))  # 1/(x*y) is a division more
         elif isinstance(part, sp.Pow):
-            one, two = _of_power(part.exp)
-            arithmetic, calls = arithmetic + one, calls + two
+            multiplications, further = _of_power(part.exp)
+            arithmetic += multiplications + (_divides(part) and part not in denominators)
+            calls += further
         elif isinstance(part, _ONE_OPERATION + _ONE_OPERATION_TOO):
             arithmetic += 1
         elif isinstance(part, sp.Function) and not isinstance(part, _FREE):
@@ -36,10 +39,15 @@ def operations(expr: sp.Expr) -> tuple[int, int]:
     return arithmetic, calls
 
 
+def _divides(factor: sp.Expr) -> bool:
+    return factor.is_Rational and factor.p == 1 or isinstance(factor, sp.Pow) and bool(factor.exp.is_negative)
+
+
 def _of_power(exponent: sp.Expr) -> tuple[int, int]:
+    """Of a power without its division."""
     if not exponent.is_Rational or exponent.q > 2:
         return 0, 1
     whole = abs(int(exponent))
     multiplications = whole.bit_length() + whole.bit_count() - 2 if whole else 0
     root = exponent.q == 2
-    return multiplications + root + (root and whole > 0) + bool(exponent < 0), 0
+    return multiplications + root + (root and whole > 0), 0
