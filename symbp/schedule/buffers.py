@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from symbp.ir.affine import ONE, ZERO, Affine
 from symbp.ir.plan import Buffer, Memory, Nest
 from symbp.ir.program import DType, Tensor
+from symbp.ir.trace import counted, tell
 from symbp.schedule.access import touched
 
 
@@ -74,4 +75,5 @@ def allocate(
             end = end + slot.count
         if end.terms:
             lengths[memory] = end
+    tell("allocate", counted(len(wanted), "array"), counted(sum(map(len, slots.values())), "place"))
     return {name: places[name] for name in wanted}, lengths

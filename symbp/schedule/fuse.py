@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from symbp.ir.nodes import BEST, PLACE, TOTAL, Contract, Fill, Loop, Node, Note, Product
 from symbp.ir.plan import Kind, Nest
 from symbp.ir.statement import fresh_index
+from symbp.ir.trace import counted, tell
 from symbp.ir.walk_nodes import rename_index
 from symbp.schedule.access import conflict, loop_indices, same_iteration, touched
 
@@ -31,6 +32,7 @@ def fuse_nests(
     What lies between and does not concern it stays; what it depends on moves ahead of both, if the earlier nest does
     not concern that.
     """
+    nests = tuple(nests)
     result: list[_Entry] = []
     for nest in nests:
         entry = _Entry.of(nest)
@@ -55,6 +57,8 @@ def fuse_nests(
         else:
             moved = {id(e) for e in ahead}
             result[place:] = [*ahead, _Entry.of(merged), *(e for e in result[place + 1 :] if id(e) not in moved)]
+    if any(nest.statements for nest in nests):  # else these are the loops of one step of a scan
+        tell("fuse_nests", counted(len(nests), "nest"), counted(len(result), "nest"))
     return tuple(e.nest for e in result)
 
 

@@ -16,6 +16,7 @@ from symbp.ir.body import Body, Operand
 from symbp.ir.nodes import BEST, PLACE, TOTAL, If, Loop, Node, Note, SetIndex, Store, Track, Update
 from symbp.ir.plan import Nest
 from symbp.ir.statement import Guard, Holds
+from symbp.ir.trace import counted, tell
 from symbp.schedule.access import accesses
 
 
@@ -36,6 +37,8 @@ def scalarise(nests: Sequence[Nest], candidates: Sequence[str]) -> tuple[tuple[N
         if nodes is not None:
             result[k] = replace(result[k], nodes=nodes)
             gone.append(name)
+    found = sum(name in homes for name in candidates)
+    tell("scalarise", counted(found, "array"), counted(found - len(gone), "array"), gone=gone)
     return tuple(result), tuple(gone)
 
 

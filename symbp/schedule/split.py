@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from symbp.ir.names import fresh_name
 from symbp.ir.plan import Nest, Procedure
+from symbp.ir.trace import counted, tell
 from symbp.ir.walk_nodes import walk
 from symbp.schedule.access import accesses, touched
 
@@ -48,6 +49,7 @@ def split_procedure(
         names.append(name)
         returns = procedure.returns if number == len(groups) else ""
         parts.append(_part(procedure, name, f"Part {number} of {len(groups)} of `{procedure.name}`", group, returns))
+    tell("split_procedure", f"`{procedure.name}`", counted(len(parts), "function"))
     return replace(procedure, parts=tuple(parts))
 
 

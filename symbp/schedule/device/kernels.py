@@ -11,6 +11,7 @@ from symbp.ir.nodes import AddAtomically, Contract, Fill, If, Largest, Loop, Nod
 from symbp.ir.plan import Kernel, Kind, Launch, Nest, Procedure, Repeat, Step, Team
 from symbp.ir.program import Tensor
 from symbp.ir.statement import Statement
+from symbp.ir.trace import counted, tell
 from symbp.ir.walk_nodes import walk
 from symbp.schedule.access import conflict, touched
 from symbp.schedule.device.barriers import place_barriers
@@ -49,7 +50,10 @@ def make_steps(procedure: Procedure, tensors: dict[str, Tensor]) -> tuple[Step, 
         if not tensors[name].shape
     )
     maker = _Maker(procedure, in_memory, set(tensors))
-    return tuple(step for nest in procedure.nests for step in maker.of_nest(nest))
+    steps = tuple(step for nest in procedure.nests for step in maker.of_nest(nest))
+    launches = sum(not isinstance(step, Note) for step in steps)
+    tell("make_steps", f"`{procedure.name}`, {counted(len(procedure.nests), 'nest')}", counted(launches, "step"))
+    return steps
 
 
 class _Maker:
