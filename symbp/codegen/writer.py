@@ -261,6 +261,7 @@ def _in_node(node: Node) -> Iterator[Affine]:
         for piece in (node.out, node.left, node.right):
             for axis in piece.axes:
                 yield from (axis,) if isinstance(axis, Affine) else axis
+        yield node.shift
     elif isinstance(node, Share):
         yield from in_box(node.axes)
     elif isinstance(node, Largest):

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from symbp.ir.affine import Affine, Index, Read
+from symbp.ir.affine import ZERO, Affine, Index, Read
 from symbp.ir.body import Body
 from symbp.ir.statement import Guard, Reduction, Statement
 
@@ -113,14 +113,28 @@ class Slice:
     transposed: bool = False
 
 
+class Triangle(Enum):
+    """Which elements of a product's matrices count, by rows, columns and a whole number `shift`."""
+
+    LOWER = "lower"  # of the result those with column <= row + shift; the others stay as they are
+    OF_LOWER = "of_lower"  # of the left factor those with column <= row + shift
+    OF_UPPER = "of_upper"  # of the left factor those with column >= row + shift
+
+
 @dataclass(frozen=True, slots=True)
 class Product:
-    """``out (=|+=) left @ right``: every contraction of a program goes through here."""
+    """``out (=|+=) left @ right``: every contraction of a program goes through here.
+
+    With a `triangle`, only part of the result is made, or only part of the left factor is summed over: causal
+    attention has half of both. Elements outside are not read.
+    """
 
     out: Slice
     left: Slice
     right: Slice
     accumulate: bool
+    triangle: Triangle | None = None
+    shift: Affine = ZERO
 
 
 @dataclass(frozen=True, slots=True)

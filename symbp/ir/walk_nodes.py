@@ -80,7 +80,8 @@ def substitute(
         if isinstance(node, SetIndex):
             return SetIndex(names.get(node.index, node.index), node.value.substitute(mapping))
         if isinstance(node, Product):
-            return Product(part(node.out), part(node.left), part(node.right), node.accumulate)
+            shift = node.shift.substitute(mapping)
+            return Product(part(node.out), part(node.left), part(node.right), node.accumulate, node.triangle, shift)
         if isinstance(node, Share):
             return Share(tuple(map(dealt, node.axes)), tuple(map(change, node.body)))
         if isinstance(node, Once):

@@ -12,10 +12,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from symbp.ir.affine import Read
-from symbp.ir.plan import Kind
 from symbp.ir.program import Program, Role
 from symbp.ir.statement import Reduction, Statement
-from symbp.schedule.classify import classify
+from symbp.schedule.classify import is_plain_contraction
 
 
 def absorb_sums(program: Program) -> Program:
@@ -61,7 +60,7 @@ def _absorbable(program: Program, reader: Statement, read: Read) -> Statement | 
         return None
     if [t.is_read for t in reader.body.terms() if read in t.operands] != [True]:
         return None  # scaled, or in another term as well
-    if classify(source, program) not in (Kind.CONTRACTION, Kind.BATCHED_CONTRACTION):
+    if not is_plain_contraction(source, program):
         return None
     renamed = _same_box(source, reader, read)
     return source if renamed and source.guards == () and reader.guards == () else None

@@ -14,10 +14,9 @@ from dataclasses import replace
 from symbp.ir.affine import Affine, Index, Read
 from symbp.ir.body import Body
 from symbp.ir.functions import NONLINEAR
-from symbp.ir.plan import Kind
 from symbp.ir.program import Program, Role
 from symbp.ir.statement import Reduction, Statement
-from symbp.schedule.classify import classify
+from symbp.schedule.classify import is_plain_contraction
 
 
 def inline_arguments(program: Program) -> Program:
@@ -58,10 +57,7 @@ def _serves_only(source: Statement, reader: Statement, read: Read, program: Prog
         return False
     feeds = (program.definition(r.tensor) for r in source.body.reads)
     return not any(
-        f is not None
-        and classify(f, program) in (Kind.CONTRACTION, Kind.BATCHED_CONTRACTION)
-        and len(program.readers(f.tensor)) == 1
-        for f in feeds
+        f is not None and is_plain_contraction(f, program) and len(program.readers(f.tensor)) == 1 for f in feeds
     )
 
 

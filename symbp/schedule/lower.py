@@ -22,7 +22,7 @@ from symbp.ir.bounds import is_nonnegative, lower_bound
 from symbp.ir.nodes import BEST, PLACE, TOTAL, Bound, Fill, If, Loop, Node, Product, SetIndex, Store, Track, Update
 from symbp.ir.program import Program
 from symbp.ir.statement import Guard, Holds, NonNegative, Range, Reduction, Statement, Zero, guard_indices
-from symbp.schedule.classify import SMALLEST_EXTENT, Contraction, as_contraction, strided_reads
+from symbp.schedule.classify import SMALLEST_EXTENT, Contraction, as_contraction, split_invariant, strided_reads
 
 #: A constant extent below this is a window that slides, not an axis to sum along.
 WINDOW = 8
@@ -47,7 +47,7 @@ def lower_statement(
     """
     sets = fresh or not statement.accumulate
     contraction = None if by_element else as_contraction(statement, program, bound)
-    if contraction is not None:
+    if contraction is not None and (sets or contraction.scale is None):
         return _lower_contraction(contraction, _Job(statement, program, bound), sets)
     job = _Job(statement, program, bound)
     free = _by_target(statement, bound)
@@ -86,12 +86,27 @@ def _plain_target(statement: Statement) -> set[Index]:
 
 
 def _lower_contraction(contraction: Contraction, job: _Job, sets: bool) -> tuple[Node, ...]:
+    """Loops over what is not in the product around it; what multiplies the result follows in the same turn."""
     statement = job.statement
     accumulate = not sets or bool(contraction.summed)
-    node: Node = Product(contraction.out, contraction.left, contraction.right, accumulate)
-    for index in reversed((*contraction.batch, *contraction.summed)):
-        node = _loop(statement.domain.range_of(index), (node,))
-    return (*_clear(job), node) if sets and contraction.summed else (node,)
+    product = Product(
+        contraction.out,
+        contraction.left,
+        contraction.right,
+        accumulate,
+        contraction.triangle,
+        contraction.shift,
+    )
+    nodes: tuple[Node, ...] = (product,)
+    for index in reversed(contraction.summed):
+        nodes = (_loop(statement.domain.range_of(index), nodes),)
+    if contraction.scale is not None:
+        value = Body.of(statement.target) * contraction.scale
+        made = [i for i in _by_target(statement, job.bound) if i not in contraction.batch]
+        nodes += _loops(job, made, free_guards(statement), (Store(statement.target, value),))
+    for index in reversed(contraction.batch):
+        nodes = (_loop(statement.domain.range_of(index), nodes),)
+    return (*_clear(job), *nodes) if sets and contraction.summed else nodes
 
 
 def _clear(job: _Job) -> tuple[Node, ...]:
@@ -104,7 +119,7 @@ def _clear(job: _Job) -> tuple[Node, ...]:
 
 def _lower_total(job: _Job, free: Sequence[Index], reduced: Sequence[Index], sets: bool) -> tuple[Node, ...]:
     statement = job.statement
-    inside, outside = _split_invariant(statement)
+    inside, outside = split_invariant(statement)
     total = Body.combine(slot(0) * slot(1), {slot(0): Body.of(TOTAL), slot(1): outside}) if outside else Body.of(TOTAL)
     outer_guards = tuple(g for g in statement.guards if not set(guard_indices(g)) & set(reduced))
     inner_guards = tuple(g for g in statement.guards if g not in outer_guards)
@@ -122,7 +137,7 @@ def _lower_rows(job: _Job, free: Sequence[Index], reduced: Sequence[Index], sets
     *outer, last = free
     outer_guards = tuple(g for g in statement.guards if not set(guard_indices(g)) & {last, *reduced})
     inner_guards = tuple(g for g in statement.guards if g not in outer_guards)
-    inside, outside = _split_invariant(statement)
+    inside, outside = split_invariant(statement)
     work = _loops(job, (*reduced, last), inner_guards, (Store(statement.target, inside, Update.ADD),))
     # Elements outside the guards may belong to another statement: leave them alone.
     row_guards = tuple(g for g in inner_guards if not set(guard_indices(g)) & set(reduced))
@@ -220,23 +235,6 @@ def _row_form_pays(statement: Statement, free: Index, reduced: Index) -> bool:
 
 def _streams(read: Read, index: Index) -> bool:
     return bool(read.subscripts) and read.subscripts[-1].coefficient(index) == ONE
-
-
-def _split_invariant(statement: Statement) -> tuple[Body, Body | None]:
-    """The body without the factors that no reduced index touches, and those factors."""
-    coefficient, factors = statement.body.factors()
-    inner = [f for f in factors if set(f.indices) & set(statement.reduced)]
-    outer = [f for f in factors if not set(f.indices) & set(statement.reduced)]
-    if not inner or (not outer and coefficient == 1):
-        return statement.body, None
-    return _product(inner), _product([Body(coefficient), *outer])
-
-
-def _product(parts: list[Body]) -> Body:
-    result = parts[0]
-    for part in parts[1:]:
-        result = result * part
-    return result
 
 
 # --------------------------------------------------------------------------------------------------- guards to bounds

@@ -73,6 +73,29 @@ def matmul_add(a: Any, b: Any, c: Any) -> None:
     np.add(c, before, out=c)
 
 
+def matmul_lower(a: Any, b: Any, c: Any, shift: int) -> None:
+    before = np.array(c)
+    matmul(a, b, c)
+    np.copyto(c, np.where(np.tri(*c.shape, shift, dtype=bool), c, before))
+
+
+def matmul_of_lower(a: Any, b: Any, c: Any, shift: int) -> None:
+    matmul(np.where(np.tri(*a.shape, shift, dtype=bool), a, 0.0), b, c)
+
+
+def matmul_of_upper(a: Any, b: Any, c: Any, shift: int) -> None:
+    matmul(np.where(np.tri(*a.shape, shift - 1, dtype=bool), 0.0, a), b, c)
+
+
+def _adding(product: Callable[..., None]) -> Callable[..., None]:
+    def add(a: Any, b: Any, c: Any, shift: int) -> None:
+        made = np.zeros_like(c)
+        product(a, b, made, shift)
+        np.add(c, made, out=c)
+
+    return add
+
+
 def _sigmoid(x: Any) -> Any:
     decay = np.exp(-abs(x))
     return (1.0 if x >= 0 else decay) / (1.0 + decay)
@@ -85,6 +108,12 @@ RUNTIME: dict[str, Callable[..., Any]] = {
     "apart": lambda index: index,
     "matmul": matmul,
     "matmul_add": matmul_add,
+    "matmul_lower": matmul_lower,
+    "matmul_of_lower": matmul_of_lower,
+    "matmul_of_upper": matmul_of_upper,
+    "matmul_add_lower": _adding(matmul_lower),
+    "matmul_add_of_lower": _adding(matmul_of_lower),
+    "matmul_add_of_upper": _adding(matmul_of_upper),
     "sigmoid": _sigmoid,
     "tanh": np.tanh,
     "dsigmoid": lambda x: _sigmoid(x) * _sigmoid(-x),

@@ -9,7 +9,13 @@ import math
 
 import numpy as np
 
-from ._runtime.contraction import matmul, matmul_add
+from ._runtime.contraction import (
+    matmul,
+    matmul_add,
+    matmul_lower,
+    matmul_of_lower,
+    matmul_of_upper,
+)
 from ._runtime.jit import kernel
 from ._runtime.scalar import exp, maximum
 from ._runtime.views import view
@@ -33,16 +39,16 @@ def predict_into(params, x, workspace, attention):
     attention_q_head = view(workspace, 0, (n_batch, n_time, 2, 4))
     attention_k_head = view(workspace, 8 * n_batch * n_time, (n_batch, n_time, 2, 4))
     attention_v_head = view(workspace, 16 * n_batch * n_time, (n_batch, n_time, 2, 4))
-    attention_a = view(workspace, 32 * n_batch * n_time, (n_batch, 2, n_time, n_time))
+    attention_a = view(workspace, 24 * n_batch * n_time, (n_batch, 2, n_time, n_time))
     attention_p = view(
         workspace,
-        32 * n_batch * n_time + 2 * n_batch * n_time * n_time,
+        24 * n_batch * n_time + 2 * n_batch * n_time * n_time,
         (n_batch, 2, n_time, n_time),
     )
-    attention_o = view(workspace, 24 * n_batch * n_time, (n_batch, n_time, 2, 4))
+    attention_o = view(workspace, 0, (n_batch, n_time, 2, 4))
     attention_p_exp = view(
         workspace,
-        32 * n_batch * n_time + 4 * n_batch * n_time * n_time,
+        24 * n_batch * n_time + 4 * n_batch * n_time * n_time,
         (n_batch, 2, n_time, n_time),
     )
 
@@ -78,19 +84,24 @@ def predict_into(params, x, workspace, attention):
         view(attention_v_head, 0, (n_batch * n_time, 8)),
     )
 
+    # attention_a[b, h, t, s] = sum[e] attention_q_head[b, t, h, e]
+    #     *attention_k_head[b, s, h, e]/2
+    #     where t >= s
+    for b in range(n_batch):
+        for h in range(2):
+            matmul_lower(
+                attention_q_head[b, :, h],
+                attention_k_head[b, :, h].T,
+                attention_a[b, h],
+                0,
+            )
+            for t in range(n_time):
+                for s in range(t + 1):
+                    attention_a[b, h, t, s] = real(0.5) * attention_a[b, h, t, s]
+
     for b in range(n_batch):
         for h in range(2):
             for t in range(n_time):
-                # attention_a[b, h, t, s] = sum[e] attention_q_head[b, t, h, e]
-                #     *attention_k_head[b, s, h, e]/2
-                #     where t >= s
-                for s in range(t + 1):
-                    total = real(0.0)
-                    for e in range(4):
-                        total += (
-                            attention_q_head[b, t, h, e] * attention_k_head[b, s, h, e]
-                        )
-                    attention_a[b, h, t, s] = real(0.5) * total
                 # attention_p_max[b, h, t] =
                 #     max[s] stop_gradient(attention_a[b, h, t, s])
                 #     where t >= s
@@ -116,21 +127,19 @@ def predict_into(params, x, workspace, attention):
                     attention_p[b, h, t, s] = (
                         attention_p_exp[b, h, t, s] / attention_p_total
                     )
+        # attention[b, t, m] = attention_c[m]
         for t in range(n_time):
-            # attention_o[b, t, h, e] = sum[s] attention_v_head[b, s, h, e]
-            #     *attention_p[b, h, t, s]
-            #     where t >= s
-            for h in range(2):
-                for e in range(4):
-                    attention_o[b, t, h, e] = real(0.0)
-                for s in range(t + 1):
-                    for e in range(4):
-                        attention_o[b, t, h, e] += (
-                            attention_v_head[b, s, h, e] * attention_p[b, h, t, s]
-                        )
-            # attention[b, t, m] = attention_c[m]
             for m in range(8):
                 attention[b, t, m] = attention_c[m]
+
+    # attention_o[b, t, h, e] = sum[s] attention_v_head[b, s, h, e]
+    #     *attention_p[b, h, t, s]
+    #     where t >= s
+    for b in range(n_batch):
+        for h in range(2):
+            matmul_of_lower(
+                attention_p[b, h], attention_v_head[b, :, h], attention_o[b, :, h], 0
+            )
 
     # attention[b, t, m] += sum[h, e] attention_o[b, t, h, e]*attention_W[h, e, m]
     matmul_add(
@@ -156,17 +165,17 @@ def forward(params, x, y, workspace):
     attention_q_head = view(workspace, 0, (n_batch, n_time, 2, 4))
     attention_k_head = view(workspace, 8 * n_batch * n_time, (n_batch, n_time, 2, 4))
     attention_v_head = view(workspace, 16 * n_batch * n_time, (n_batch, n_time, 2, 4))
-    attention_a = view(workspace, 56 * n_batch * n_time, (n_batch, 2, n_time, n_time))
+    attention_a = view(workspace, 48 * n_batch * n_time, (n_batch, 2, n_time, n_time))
     attention_p = view(
         workspace,
-        56 * n_batch * n_time + 2 * n_batch * n_time * n_time,
+        48 * n_batch * n_time + 2 * n_batch * n_time * n_time,
         (n_batch, 2, n_time, n_time),
     )
-    attention_o = view(workspace, 24 * n_batch * n_time, (n_batch, n_time, 2, 4))
-    attention = view(workspace, 32 * n_batch * n_time, (n_batch, n_time, 8))
+    attention_o = view(workspace, 32 * n_batch * n_time, (n_batch, n_time, 2, 4))
+    attention = view(workspace, 24 * n_batch * n_time, (n_batch, n_time, 8))
     attention_p_exp = view(
         workspace,
-        56 * n_batch * n_time + 4 * n_batch * n_time * n_time,
+        48 * n_batch * n_time + 4 * n_batch * n_time * n_time,
         (n_batch, 2, n_time, n_time),
     )
 
@@ -202,19 +211,24 @@ def forward(params, x, y, workspace):
         view(attention_v_head, 0, (n_batch * n_time, 8)),
     )
 
+    # attention_a[b, h, t, s] = sum[e] attention_q_head[b, t, h, e]
+    #     *attention_k_head[b, s, h, e]/2
+    #     where t >= s
+    for b in range(n_batch):
+        for h in range(2):
+            matmul_lower(
+                attention_q_head[b, :, h],
+                attention_k_head[b, :, h].T,
+                attention_a[b, h],
+                0,
+            )
+            for t in range(n_time):
+                for s in range(t + 1):
+                    attention_a[b, h, t, s] = real(0.5) * attention_a[b, h, t, s]
+
     for b in range(n_batch):
         for h in range(2):
             for t in range(n_time):
-                # attention_a[b, h, t, s] = sum[e] attention_q_head[b, t, h, e]
-                #     *attention_k_head[b, s, h, e]/2
-                #     where t >= s
-                for s in range(t + 1):
-                    total = real(0.0)
-                    for e in range(4):
-                        total += (
-                            attention_q_head[b, t, h, e] * attention_k_head[b, s, h, e]
-                        )
-                    attention_a[b, h, t, s] = real(0.5) * total
                 # attention_p_max[b, h, t] =
                 #     max[s] stop_gradient(attention_a[b, h, t, s])
                 #     where t >= s
@@ -240,21 +254,19 @@ def forward(params, x, y, workspace):
                     attention_p[b, h, t, s] = (
                         attention_p_exp[b, h, t, s] / attention_p_total
                     )
+        # attention[b, t, m] = attention_c[m]
         for t in range(n_time):
-            # attention_o[b, t, h, e] = sum[s] attention_v_head[b, s, h, e]
-            #     *attention_p[b, h, t, s]
-            #     where t >= s
-            for h in range(2):
-                for e in range(4):
-                    attention_o[b, t, h, e] = real(0.0)
-                for s in range(t + 1):
-                    for e in range(4):
-                        attention_o[b, t, h, e] += (
-                            attention_v_head[b, s, h, e] * attention_p[b, h, t, s]
-                        )
-            # attention[b, t, m] = attention_c[m]
             for m in range(8):
                 attention[b, t, m] = attention_c[m]
+
+    # attention_o[b, t, h, e] = sum[s] attention_v_head[b, s, h, e]
+    #     *attention_p[b, h, t, s]
+    #     where t >= s
+    for b in range(n_batch):
+        for h in range(2):
+            matmul_of_lower(
+                attention_p[b, h], attention_v_head[b, :, h], attention_o[b, :, h], 0
+            )
 
     # attention[b, t, m] += sum[h, e] attention_o[b, t, h, e]*attention_W[h, e, m]
     matmul_add(
@@ -285,11 +297,11 @@ def backward(params, x, y, workspace, grads):
     attention_v_head = view(workspace, 16 * n_batch * n_time, (n_batch, n_time, 2, 4))
     attention_p = view(
         workspace,
-        56 * n_batch * n_time + 2 * n_batch * n_time * n_time,
+        48 * n_batch * n_time + 2 * n_batch * n_time * n_time,
         (n_batch, 2, n_time, n_time),
     )
-    attention_o = view(workspace, 24 * n_batch * n_time, (n_batch, n_time, 2, 4))
-    attention = view(workspace, 32 * n_batch * n_time, (n_batch, n_time, 8))
+    attention_o = view(workspace, 32 * n_batch * n_time, (n_batch, n_time, 2, 4))
+    attention = view(workspace, 24 * n_batch * n_time, (n_batch, n_time, 8))
     attention_Q_bar = view(grads, 0, (8, 2, 4))
     attention_c_q_bar = view(grads, 64, (2, 4))
     attention_K_bar = view(grads, 72, (8, 2, 4))
@@ -299,23 +311,23 @@ def backward(params, x, y, workspace, grads):
     attention_W_bar = view(grads, 216, (2, 4, 8))
     attention_c_bar = view(grads, 280, (8,))
     attention_q_head_bar = view(
-        workspace, 24 * n_batch * n_time, (n_batch, n_time, 2, 4)
+        workspace, 16 * n_batch * n_time, (n_batch, n_time, 2, 4)
     )
     attention_k_head_bar = view(
-        workspace, 40 * n_batch * n_time, (n_batch, n_time, 2, 4)
+        workspace, 8 * n_batch * n_time, (n_batch, n_time, 2, 4)
     )
     attention_v_head_bar = view(
-        workspace, 48 * n_batch * n_time, (n_batch, n_time, 2, 4)
+        workspace, 32 * n_batch * n_time, (n_batch, n_time, 2, 4)
     )
     attention_a_bar = view(
-        workspace, 56 * n_batch * n_time, (n_batch, 2, n_time, n_time)
-    )
-    attention_p_bar = view(
         workspace,
-        56 * n_batch * n_time + 4 * n_batch * n_time * n_time,
+        48 * n_batch * n_time + 4 * n_batch * n_time * n_time,
         (n_batch, 2, n_time, n_time),
     )
-    attention_o_bar = view(workspace, 32 * n_batch * n_time, (n_batch, n_time, 2, 4))
+    attention_p_bar = view(
+        workspace, 48 * n_batch * n_time, (n_batch, 2, n_time, n_time)
+    )
+    attention_o_bar = view(workspace, 24 * n_batch * n_time, (n_batch, n_time, 2, 4))
     attention_bar = view(workspace, 40 * n_batch * n_time, (n_batch, n_time, 8))
 
     # attention_bar[b, t, m] = (attention[b, t, m] - y[b, t, m])/(4*n_batch*n_time)
@@ -346,31 +358,33 @@ def backward(params, x, y, workspace, grads):
         view(attention_W_bar, 0, (8, 8)),
     )
 
+    # attention_v_head_bar[b, t, h, e] = sum[s] attention_p[b, h, s, t]
+    #     *attention_o_bar[b, s, h, e]
+    #     where s >= t
     for b in range(n_batch):
-        # attention_v_head_bar[b, t, h, e] = sum[s] attention_p[b, h, s, t]
-        #     *attention_o_bar[b, s, h, e]
-        #     where s >= t
-        for t in range(n_time):
-            for h in range(2):
-                for e in range(4):
-                    attention_v_head_bar[b, t, h, e] = real(0.0)
-                for s in range(t, n_time):
-                    for e in range(4):
-                        attention_v_head_bar[b, t, h, e] += (
-                            attention_p[b, h, s, t] * attention_o_bar[b, s, h, e]
-                        )
+        for h in range(2):
+            matmul_of_upper(
+                attention_p[b, h].T,
+                attention_o_bar[b, :, h],
+                attention_v_head_bar[b, :, h],
+                0,
+            )
+
+    # attention_p_bar[b, h, t, s] = sum[e] attention_v_head[b, s, h, e]
+    #     *attention_o_bar[b, t, h, e]
+    #     where t >= s
+    for b in range(n_batch):
+        for h in range(2):
+            matmul_lower(
+                attention_o_bar[b, :, h],
+                attention_v_head[b, :, h].T,
+                attention_p_bar[b, h],
+                0,
+            )
+
+    for b in range(n_batch):
         for h in range(2):
             for t in range(n_time):
-                # attention_p_bar[b, h, t, s] = sum[e] attention_v_head[b, s, h, e]
-                #     *attention_o_bar[b, t, h, e]
-                #     where t >= s
-                for s in range(t + 1):
-                    total = real(0.0)
-                    for e in range(4):
-                        total += (
-                            attention_v_head[b, s, h, e] * attention_o_bar[b, t, h, e]
-                        )
-                    attention_p_bar[b, h, t, s] = total
                 # D_attention_p[b, h, t] = sum[s] attention_p_bar[b, h, t, s]
                 #     *attention_p[b, h, t, s]
                 #     where t >= s
@@ -387,32 +401,36 @@ def backward(params, x, y, workspace, grads):
                         attention_p[b, h, t, s]
                         * (attention_p_bar[b, h, t, s] - D_attention_p)
                     )
-        for t in range(n_time):
-            for h in range(2):
-                # attention_q_head_bar[b, t, h, e] = sum[s] attention_k_head[b, s, h, e]
-                #     *attention_a_bar[b, h, t, s]/2
-                #     where t >= s
-                for e in range(4):
-                    attention_q_head_bar[b, t, h, e] = real(0.0)
-                for s in range(t + 1):
-                    for e in range(4):
-                        attention_q_head_bar[b, t, h, e] += (
-                            attention_k_head[b, s, h, e] * attention_a_bar[b, h, t, s]
-                        )
+
+    # attention_q_head_bar[b, t, h, e] = sum[s] attention_k_head[b, s, h, e]
+    #     *attention_a_bar[b, h, t, s]/2
+    #     where t >= s
+    for b in range(n_batch):
+        for h in range(2):
+            matmul_of_lower(
+                attention_a_bar[b, h],
+                attention_k_head[b, :, h],
+                attention_q_head_bar[b, :, h],
+                0,
+            )
+            for t in range(n_time):
                 for e in range(4):
                     attention_q_head_bar[b, t, h, e] = (
                         real(0.5) * attention_q_head_bar[b, t, h, e]
                     )
-                # attention_k_head_bar[b, t, h, e] = sum[s] attention_q_head[b, s, h, e]
-                #     *attention_a_bar[b, h, s, t]/2
-                #     where s >= t
-                for e in range(4):
-                    attention_k_head_bar[b, t, h, e] = real(0.0)
-                for s in range(t, n_time):
-                    for e in range(4):
-                        attention_k_head_bar[b, t, h, e] += (
-                            attention_q_head[b, s, h, e] * attention_a_bar[b, h, s, t]
-                        )
+
+    # attention_k_head_bar[b, t, h, e] = sum[s] attention_q_head[b, s, h, e]
+    #     *attention_a_bar[b, h, s, t]/2
+    #     where s >= t
+    for b in range(n_batch):
+        for h in range(2):
+            matmul_of_upper(
+                attention_a_bar[b, h].T,
+                attention_q_head[b, :, h],
+                attention_k_head_bar[b, :, h],
+                0,
+            )
+            for t in range(n_time):
                 for e in range(4):
                     attention_k_head_bar[b, t, h, e] = (
                         real(0.5) * attention_k_head_bar[b, t, h, e]

@@ -112,7 +112,8 @@ def _line(node: Node) -> str:
         sign = "+=" if node.accumulate else "="
         return f"{_factor(node.out)} {sign} {_factor(node.left)} * {_factor(node.right)}"
     assert isinstance(node, Product)
-    return f"{_slice(node.out)} {'+=' if node.accumulate else '='} {_slice(node.left)} @ {_slice(node.right)}"
+    part = f" {node.triangle.value} {node.shift}" if node.triangle else ""
+    return f"{_slice(node.out)} {'+=' if node.accumulate else '='} {_slice(node.left)} @ {_slice(node.right)}{part}"
 
 
 def _slice(part: Slice) -> str:

@@ -85,9 +85,51 @@ def scaled_product(s: Small) -> None:
     s.eq.let("y", (s.n, s.j), 2 * x[s.n, s.i] * w[s.i, s.j], (s.i,))
 
 
+def scaled_by_rows(s: Small) -> None:
+    x, w, g = s.given("x", "ni"), s.given("w", "ij"), s.given("g", "n")
+    s.eq.let("y", (s.n, s.j), x[s.n, s.i] * w[s.i, s.j] / (1 + g[s.n] ** 2), (s.i,))
+
+
 def three_factors(s: Small) -> None:
     x, w, g = s.given("x", "ni"), s.given("w", "ij"), s.given("g", "i")
     s.eq.let("y", (s.n, s.j), x[s.n, s.i] * w[s.i, s.j] * g[s.i], (s.i,))
+
+
+def squared_factor(s: Small) -> None:
+    x, w = s.given("x", "ni"), s.given("w", "ij")
+    s.eq.let("y", (s.n, s.j), x[s.n, s.i] ** 2 * w[s.i, s.j], (s.i,))
+
+
+def windowed_product(s: Small) -> None:
+    x, w = s.given("x", "ni"), s.given("w", "ij")
+    guards = [NonNegative(s.n - s.i), NonNegative(s.i - s.n + 2)]
+    s.eq.let("y", (s.n, s.j), x[s.n, s.i] * w[s.i, s.j], (s.i,), where=guards)
+
+
+def guarded_by_one_index(s: Small) -> None:
+    x, w = s.given("x", "ni"), s.given("w", "ij")
+    s.eq.let("y", (s.n, s.j), x[s.n, s.i] * w[s.i, s.j], (s.i,), where=[NonNegative(3 - s.i)])
+
+
+def guarded_in_steps(s: Small) -> None:
+    x, w = s.given("x", "ni"), s.given("w", "ij")
+    s.eq.let("y", (s.n, s.j), x[s.n, s.i] * w[s.i, s.j], (s.i,), where=[NonNegative(2 * s.n - s.i)])
+
+
+def guarded_by_three(s: Small) -> None:
+    x, w = s.given("x", "ni"), s.given("w", "ij")
+    s.eq.let("y", (s.n, s.j), x[s.n, s.i] * w[s.i, s.j], (s.i,), where=[NonNegative(s.n - s.i + s.j)])
+
+
+def guarded_from_both_ends(s: Small) -> None:
+    x, w = s.given("x", "ni"), s.given("w", "ij")
+    s.eq.let("y", (s.n, s.j), x[s.n, s.i] * w[s.i, s.j], (s.i,), where=[NonNegative(s.n + s.i - 3)])
+
+
+def guarded_by_data(s: Small) -> None:
+    x, w, length = s.given("x", "ni"), s.given("w", "ij"), s.given("length", "n", 5)
+    guard = NonNegative(Affine.of(length.read(s.n)) - s.i)
+    s.eq.let("y", (s.n, s.j), x[s.n, s.i] * w[s.i, s.j], (s.i,), where=[guard])
 
 
 def guarded_product(s: Small) -> None:
@@ -155,14 +197,18 @@ def summed_apart(s: Small) -> None:
         (contraction, Kind.CONTRACTION),
         (few_rows, Kind.CONTRACTION),
         (at_a_fixed_place, Kind.CONTRACTION),
+        (scaled_product, Kind.CONTRACTION),
+        (scaled_by_rows, Kind.CONTRACTION),
+        (guarded_product, Kind.CONTRACTION),
         (batched, Kind.BATCHED_CONTRACTION),
         (split, Kind.BATCHED_CONTRACTION),
         *(
             (declare, Kind.REDUCTION)
             for declare in (
-                reduction, maximum, matrix_vector, scaled_product, three_factors, guarded_product, index_as_factor,
-                diagonal, diagonal_of_a_factor, strided_factor, convolution, gathered_factor, small_inner_extent,
-                few_columns, summed_apart, vector_matrix, added_up_over_rows, number_as_factor,
+                reduction, maximum, matrix_vector, three_factors, squared_factor, windowed_product,
+                guarded_by_one_index, guarded_in_steps, guarded_by_three, guarded_from_both_ends, guarded_by_data,
+                index_as_factor, diagonal, diagonal_of_a_factor, strided_factor, convolution, gathered_factor,
+                small_inner_extent, few_columns, summed_apart, vector_matrix, added_up_over_rows, number_as_factor,
             )
         ),
     ],
