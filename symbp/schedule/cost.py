@@ -36,6 +36,7 @@ from symbp.ir.nodes import (
     Spread,
     Store,
     Track,
+    Triangle,
     Update,
 )
 from symbp.ir.plan import Kind, Nest
@@ -88,7 +89,8 @@ class _Touched:
     """The part of a tensor that is touched: a stretch of each axis, and how many times it passes through memory."""
 
     part: tuple[_Stretch, ...]
-    passes: int = 1
+    passes: int
+    written: bool
 
 
 @dataclass
@@ -229,7 +231,15 @@ class _Counter:
         self._touch_slice(product.out, Update.ADD if product.accumulate else Update.SET)
         left = self._kept(product.left)
         inner = left[: product.left.rows] if product.left.transposed else left[product.left.rows :]
-        flops = 2 * _times((*self._kept(product.out), *inner))
+        out = self._kept(product.out)
+        flops = 2 * _times((*out, *inner))
+        if product.triangle is Triangle.LOWER:
+            rows, columns = out[: product.out.rows], out[product.out.rows :]
+            flops = 2 * _of_triangle(_times(rows), _times(columns), product.shift) * _times(inner)
+        elif product.triangle is not None:
+            rows, columns = out[: product.out.rows], out[product.out.rows :]
+            shift = product.shift if product.triangle is Triangle.OF_LOWER else -product.shift
+            flops = 2 * _of_triangle(_times(rows), _times(inner), shift) * _times(columns)
         return Cost(flops, in_products=flops)
 
     def _kept(self, part: Slice) -> list[Affine]:
@@ -291,8 +301,11 @@ class _Counter:
         )
         before = self.touched.get(tensor)
         if before is None:
-            self.touched[tensor] = _Touched(part, 2 if update is Update.ADD else 1)
+            self.touched[tensor] = _Touched(part, 2 if update is Update.ADD else 1, update is not None)
         else:
+            if update is not None and not before.written:
+                before.written = True
+                before.passes = 2 if part == before.part else 1  # in place; or a recurrence, which reads what it wrote
             both = zip(before.part, part, whole, strict=True)
             before.part = tuple(one if one == other else full for one, other, full in both)
 
@@ -334,6 +347,16 @@ def _is_triangle(guard: Guard) -> bool:
         return False
     factors = [guard.value.coefficient(i) for i in guard.value.plain_indices()]
     return len(factors) == 2 and ONE in factors and -ONE in factors
+
+
+def _of_triangle(rows: Affine, columns: Affine, shift: Affine) -> Affine:
+    """Elements with ``column <= row + shift``: exact in a square, of which a corner is cut; else about a half."""
+    if rows != columns or not shift.is_constant:
+        return floor_div(rows * columns, 2)
+    short = -int(shift)  # rows that are empty; the last of the others is as long as there are others
+    if short >= 0:
+        return floor_div((rows - short) * (rows - short + 1), 2)
+    return rows * columns - floor_div((rows + short - 1) * (rows + short), 2)
 
 
 def _times(factors: Iterable[Affine]) -> Affine:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -9,7 +11,22 @@ import sympy as sp
 
 from symbp.ir import Affine, Size, Tensor
 from symbp.ir.affine import FloorDiv, Index, Mod, Read
-from symbp.ir.nodes import Bound, Contract, Dealt, Fill, If, Loop, Node, Product, Share, Slice, Store, Track, Update
+from symbp.ir.nodes import (
+    Bound,
+    Contract,
+    Dealt,
+    Fill,
+    If,
+    Loop,
+    Node,
+    Product,
+    Share,
+    Slice,
+    Store,
+    Track,
+    Triangle,
+    Update,
+)
 
 Values = dict[Index, int]
 
@@ -23,7 +40,8 @@ class Counted:
     flops: int = 0
     calls: int = 0
     in_products: int = 0
-    elements: dict[str, set[tuple[int, ...]]] = field(default_factory=dict)
+    #: Each element that is touched: whether it was read before anything was written, and whether it was written.
+    elements: dict[tuple[str, tuple[int, ...]], tuple[bool, bool]] = field(default_factory=dict)
 
     def number(self, value: Affine, at: Values) -> int:
         total = 0
@@ -56,16 +74,16 @@ class Counted:
             elif isinstance(node, Store):
                 self.count(node.value.expr)
                 self.flops += node.update is Update.ADD
-                for read in (node.target, *node.value.all_reads):
-                    self.touch(read.tensor, read.subscripts, at)
+                self.read(node.value.all_reads, at)
+                if node.update is Update.ADD:
+                    self.read((node.target,), at)
+                self.touch(node.target.tensor, _one(node.target.subscripts), at, writes=True)
             elif isinstance(node, Track):
                 self.count(node.value.expr)
                 self.flops += 1
-                for read in node.value.all_reads:
-                    self.touch(read.tensor, read.subscripts, at)
+                self.read(node.value.all_reads, at)
             elif isinstance(node, Fill):
-                extents = [range(self.number(e, at)) for e in self.tensors[node.tensor].shape]
-                self.elements.setdefault(node.tensor, set()).update(_points(extents))
+                self.touch(node.tensor, [(Affine.of(0), e) for e in self.tensors[node.tensor].shape], at, writes=True)
             elif isinstance(node, Product):
                 self.product(node, at)
             elif isinstance(node, Contract):
@@ -87,38 +105,48 @@ class Counted:
             else:
                 assert str(name) in ("0", "1", "NEG", "FUNC_STOP_GRADIENT"), name
 
-    def touch(self, tensor: str, subscripts: Sequence[Affine], at: Values) -> None:
-        if tensor in self.tensors and len(subscripts) == len(self.tensors[tensor].shape) > 0:
-            self.elements.setdefault(tensor, set()).add(tuple(self.number(s, at) for s in subscripts))
+    def read(self, reads: Iterable[Read], at: Values) -> None:
+        for read in reads:
+            self.touch(read.tensor, _one(read.subscripts), at)
+
+    def touch(self, tensor: str, axes: Sequence[tuple[Affine, Affine]], at: Values, writes: bool = False) -> None:
+        """The elements between lower and stop of every axis are read or written. Local scalars have none."""
+        if tensor not in self.tensors or not axes:
+            return
+        stretches = (range(self.number(lower, at), self.number(stop, at)) for lower, stop in axes)
+        for point in itertools.product(*stretches):
+            was_read, written = self.elements.get((tensor, point), (not writes, False))
+            self.elements[tensor, point] = (was_read, written or writes)
+
+    @property
+    def passes(self) -> int:
+        """How often an element moves: once, or twice where its old value is read and a new one written."""
+        return sum(1 + (read and written) for read, written in self.elements.values())
 
     def product(self, node: Product, at: Values) -> None:
-        inner = self.extents(node.left, at)
-        inner = inner[: node.left.rows] if node.left.transposed else inner[node.left.rows :]
-        multiplications = 1
-        for extent in (*self.extents(node.out, at), *inner):
-            multiplications *= extent
+        rows, columns = self.matrix(node.out, at)
+        _, inner = self.matrix(node.left, at)
+        shift = self.number(node.shift, at)
+        multiplications = rows * columns * inner
+        if node.triangle is Triangle.LOWER:
+            multiplications = inner * sum(c <= r + shift for r in range(rows) for c in range(columns))
+        elif node.triangle is not None:
+            below = node.triangle is Triangle.OF_LOWER
+            kept = ((k <= r + shift) if below else (k >= r + shift) for r in range(rows) for k in range(inner))
+            multiplications = columns * sum(kept)
         self.flops += 2 * multiplications
         self.in_products += 2 * multiplications
-        for part in (node.out, node.left, node.right):
-            axes = [
-                range(self.number(a, at), self.number(a, at) + 1)
-                if isinstance(a, Affine)
-                else range(self.number(a[0], at), self.number(a[1], at))
-                for a in part.axes
-            ]
-            self.elements.setdefault(part.tensor, set()).update(_points(axes))
+        for part in (node.left, node.right, *([node.out] if node.accumulate else [])):
+            self.touch(part.tensor, _one(part.axes), at)
+        self.touch(node.out.tensor, _one(node.out.axes), at, writes=True)
 
-    def extents(self, part: Slice, at: Values) -> list[int]:
-        return [self.number(a[1] - a[0], at) for a in part.axes if not isinstance(a, Affine)]
+    def matrix(self, part: Slice, at: Values) -> tuple[int, int]:
+        """Rows and columns of a slice."""
+        extents = [self.number(a[1] - a[0], at) for a in part.axes if not isinstance(a, Affine)]
+        shape = math.prod(extents[: part.rows]), math.prod(extents[part.rows :])
+        return shape[::-1] if part.transposed else shape
 
 
-def _points(axes: Sequence[range]) -> set[tuple[int, ...]]:
-    found: set[tuple[int, ...]] = {()}
-    for axis in axes:
-        found = {(*point, k) for point in found for k in axis}
-    return found
-
-
-def reads_data(read: Read) -> bool:
-    """True if only the data tell which element this is."""
-    return any(s.reads() for s in read.subscripts)
+def _one(axes: Iterable[Affine | tuple[Affine, Affine]]) -> list[tuple[Affine, Affine]]:
+    """Single places as stretches of one."""
+    return [(a, a + 1) if isinstance(a, Affine) else a for a in axes]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+
 import pytest
 import sympy as sp
 
@@ -11,7 +14,7 @@ from symbp.ir import Affine, NonNegative, Size, Zero
 from symbp.ir import functions as fn
 from symbp.ir.affine import Index, floor_div
 from symbp.ir.cost import Cost, evaluate, nanoseconds
-from symbp.ir.plan import Machine, Nest, Plan
+from symbp.ir.plan import Kind, Machine, Nest, Plan
 from symbp.pipeline import compile_to_plan
 from symbp.schedule.cost import cost_of, nest_cost
 from symbp.schedule.operations import operations
@@ -52,8 +55,9 @@ def causal() -> Model:
     return model
 
 
-def plan_of(model: Model, machine: Machine = Machine.LOOPS) -> Plan:
-    return compile_to_plan(model, machine=machine).plan
+@cache
+def plan_of(model: Callable[[], Model], machine: Machine) -> Plan:
+    return compile_to_plan(model(), machine=machine).plan
 
 
 def counted(nest: Nest, plan: Plan, sizes: dict[str, int]) -> Counted:
@@ -75,13 +79,13 @@ def nests_without_data(plan: Plan) -> list[Nest]:
     return kept
 
 
-SIZES = ((1, 1), (7, 1), (1, 13), (7, 13))
+SIZES = ((1, 1), (7, 1), (1, 13), (3, 7))
 
 
 @pytest.mark.parametrize("model", [perceptron, recurrent, causal])
 @pytest.mark.parametrize("machine", [Machine.LOOPS, Machine.TEAMS])
-def test_operations_are_those_that_the_loops_carry_out(model: object, machine: Machine) -> None:
-    plan = plan_of(model(), machine)  # type: ignore[operator]
+def test_operations_are_those_that_the_loops_carry_out(model: Callable[[], Model], machine: Machine) -> None:
+    plan = plan_of(model, machine)
     nests = nests_without_data(plan)
     assert len(nests) >= 7
     for nest in nests:
@@ -95,16 +99,16 @@ def test_operations_are_those_that_the_loops_carry_out(model: object, machine: M
 
 @pytest.mark.parametrize("model", [perceptron, recurrent])
 @pytest.mark.parametrize("machine", [Machine.LOOPS, Machine.TEAMS])
-def test_bytes_are_those_of_the_elements_that_the_loops_touch(model: object, machine: Machine) -> None:
-    plan = plan_of(model(), machine)  # type: ignore[operator]
+def test_bytes_are_those_of_the_elements_that_the_loops_touch(model: Callable[[], Model], machine: Machine) -> None:
+    plan = plan_of(model, machine)
     for nest in nests_without_data(plan):
         traffic = nest_cost(nest, plan.tensors, itemsize=8).bytes
         for n_batch, n_time in SIZES:
             sizes = {"n_batch": n_batch, "n_time": n_time, "n_parameters": 11}
             found = counted(nest, plan, sizes)
-            once = 8 * sum(len(points) for points in found.elements.values())
-            # What is updated in place passes twice, so once at the least and twice at the most.
-            assert once <= evaluate(traffic, sizes) <= 2 * once, (nest.statements, sizes, found.elements.keys())
+            # Of a recurrence that adds to a step and then reads it, each is counted once, the first time twice.
+            slack = 0.1 if nest.kind is Kind.SCAN else 0.0
+            assert evaluate(traffic, sizes) == pytest.approx(8 * found.passes, rel=slack), (nest.statements, sizes)
 
 
 def cost_of_last(small: Small, *outputs: str) -> Cost:
