@@ -1,10 +1,11 @@
 """Scalar functions that kernels call, on float32 or float64 alike: what goes in float32 comes out float32.
 
-None has a branch that would stop a loop from being vectorised, save those that call the C library (erfc, lgamma, sin,
-cos, and erf in float64). All pass NaN on, except ``step``, which gives 0 for it, and ``safe_div`` with a divisor of 0.
+None has a branch that would stop a loop from being vectorised, save lgamma, which calls the C library. All pass NaN
+on, except ``step``, which gives 0 for it, and ``safe_div`` with a divisor of 0.
 
 Errors against mpmath stay below 4 units in the last place, most below 2.5 (tests/runtime/test_scalar.py has the limit
-of each; lgamma away from its zeros). The vectorised elementary ones are in `elementary` and offered here again.
+of each; lgamma away from its zeros). Those with methods of their own are in `elementary`, `error_function` and
+`trigonometry` and offered here again.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call"
@@ -15,8 +16,10 @@ import math
 
 import numpy as np
 
-from symbp.runtime.elementary import OPTIONS, erf, exp, expm1, log, log1p, tanh
+from symbp.runtime.elementary import OPTIONS, exp, exp_below, expm1, log, log1p, softplus, tanh
+from symbp.runtime.error_function import erf, erfc
 from symbp.runtime.jit import kernel
+from symbp.runtime.trigonometry import cos, sin
 
 __all__ = [
     "absolute",
@@ -51,31 +54,24 @@ __all__ = [
 def sigmoid(x):
     """``1/(1 + exp(-x))``. The exponential is taken of ``-|x|``, so it never overflows."""
     one = type(x)(1)
-    e = exp(-abs(x))
+    e = exp_below(-abs(x))
     return (e if x < 0 else one) / (one + e)
 
 
 @kernel(cache=False, **OPTIONS)
 def dsigmoid(x):
-    """``sigmoid'(x) = e/(1 + e)²`` with ``e = exp(-|x|)``: no digit is lost where ``s*(1 - s)`` loses all."""
-    one = type(x)(1)
-    e = exp(-abs(x))
-    return e / ((one + e) * (one + e))
+    """``sigmoid'(x) = a - a²`` with ``a = sigmoid(-|x|) <= 1/2``: no digit is lost where ``s*(1 - s)`` loses all."""
+    e = exp_below(-abs(x))
+    a = e / (type(x)(1) + e)
+    return a - a * a
 
 
 @kernel(cache=False, **OPTIONS)
 def sech2(x):
-    """``tanh'(x) = 1 - tanh²(x) = 4e/(1 + e)²`` with ``e = exp(-2|x|)``, without the cancellation."""
-    one = type(x)(1)
-    e = exp(type(x)(-2) * abs(x))
-    return type(x)(4) * e / ((one + e) * (one + e))
-
-
-@kernel(cache=False, **OPTIONS)
-def softplus(x):
-    """``log(1 + exp(x)) = max(x, 0) + log1p(exp(-|x|))``, without overflow."""
-    zero = type(x)(0)
-    return (zero if x < zero else x) + log1p(exp(-abs(x)))
+    """``tanh'(x) = 1 - tanh²(x) = 4*sigmoid'(2x)``, without the cancellation."""
+    e = exp_below(type(x)(-2) * abs(x))
+    a = e / (type(x)(1) + e)
+    return type(x)(4) * (a - a * a)
 
 
 @kernel(cache=False, **OPTIONS)
@@ -130,13 +126,13 @@ def safe_div(a, b):
 @kernel(cache=False, **OPTIONS)
 def sqrt(x):
     """Square root; NaN below 0."""
-    return np.sqrt(x)
+    return math.sqrt(x)
 
 
 @kernel(cache=False, **OPTIONS)
 def rsqrt(x):
     """``1/sqrt(x)``; infinite at 0."""
-    return type(x)(1) / np.sqrt(x)
+    return type(x)(1) / math.sqrt(x)
 
 
 @kernel(cache=False, **OPTIONS)
@@ -146,24 +142,6 @@ def floor(x):
 
 
 @kernel(cache=False, **OPTIONS)
-def erfc(x):
-    """``1 - erf(x)``, accurate for large x."""
-    return type(x)(math.erfc(x))
-
-
-@kernel(cache=False, **OPTIONS)
 def lgamma(x):
     """The logarithm of ``|gamma(x)|``."""
     return type(x)(math.lgamma(x))
-
-
-@kernel(cache=False, **OPTIONS)
-def sin(x):
-    """Sine."""
-    return type(x)(math.sin(x))
-
-
-@kernel(cache=False, **OPTIONS)
-def cos(x):
-    """Cosine."""
-    return type(x)(math.cos(x))
