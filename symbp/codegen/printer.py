@@ -28,7 +28,7 @@ from symbp.ir.functions import (
 RUNTIME_FUNCTIONS = frozenset(
     {
         "sigmoid", "tanh", "relu", "step", "softplus", "log1p", "expm1", "sqrt", "safe_div", "sign", "maximum",
-        "minimum", "floor", "dsigmoid", "sech2", "exp", "log", "sin", "cos", "erf", "erfc",
+        "minimum", "floor", "dsigmoid", "sech2", "exp", "log", "sin", "cos", "erf", "erfc", "power",
     }
 )  # fmt: skip
 
@@ -263,8 +263,7 @@ class CodePrinter(StrPrinter):
         if exponent.is_Rational and exponent.q == 2:
             whole = self.parenthesize(base ** sp.Integer(exponent.p // 2), PRECEDENCE["Mul"])
             return f"{whole} * {self._call('sqrt', (base,))}"
-        shown = self.literal(float(exponent)) if _is_plain_number(exponent) else self._print(exponent)
-        return f"{self.parenthesize(base, PRECEDENCE['Pow'])}**{shown if exponent.is_Atom else f'({shown})'}"
+        return self._call("power", (base, exponent))
 
     def _tight(self, expr: sp.Expr) -> str:
         """An operand of a division: in brackets unless it is one element or one call."""

@@ -1,11 +1,11 @@
 """Scalar functions that kernels call, on float32 or float64 alike: what goes in float32 comes out float32.
 
-None has a branch that would stop a loop from being vectorised, save lgamma, which calls the C library. All pass NaN
-on, except ``step``, which gives 0 for it, and ``safe_div`` with a divisor of 0.
+None has a branch that would stop a loop from being vectorised, save lgamma and, in float64, power, which call the C
+library. All pass NaN on, except ``step``, which gives 0 for it, and ``safe_div`` with a divisor of 0.
 
 Errors against mpmath stay below 4 units in the last place, most below 2.5 (tests/runtime/test_scalar.py has the limit
-of each; lgamma away from its zeros). Those with methods of their own are in `elementary`, `error_function` and
-`trigonometry` and offered here again.
+of each; lgamma away from its zeros). Those with methods of their own are in `elementary`, `error_function`,
+`trigonometry` and `power` and offered here again.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call"
@@ -19,6 +19,7 @@ import numpy as np
 from symbp.runtime.elementary import OPTIONS, exp, exp_below, expm1, log, log1p, softplus, tanh
 from symbp.runtime.error_function import erf, erfc
 from symbp.runtime.jit import kernel
+from symbp.runtime.power import power
 from symbp.runtime.trigonometry import cos, sin
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "logsigmoid",
     "maximum",
     "minimum",
+    "power",
     "relu",
     "rsqrt",
     "safe_div",

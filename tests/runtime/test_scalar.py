@@ -38,6 +38,7 @@ EXACT: dict[str, tuple[Callable[[Any], Any], float]] = {
     "sin": (mpmath.sin, 2.0),
     "cos": (mpmath.cos, 2.0),
 }
+PAIRS = ("maximum", "minimum", "power", "safe_div")
 POSITIVE = ("log", "sqrt", "rsqrt", "lgamma")
 
 
@@ -108,7 +109,7 @@ def test_accuracy(name: str, dtype: type) -> None:
     assert worst <= allowed, f"{name}({at!r}): {worst} ulp"
 
 
-ONE_ARGUMENT = [name for name in scalar.__all__ if name not in ("maximum", "minimum", "safe_div")]
+ONE_ARGUMENT = [name for name in scalar.__all__ if name not in PAIRS]
 
 
 @pytest.mark.parametrize("name", ONE_ARGUMENT)
@@ -120,7 +121,7 @@ def test_the_type_is_kept(name: str) -> None:
     assert returned[-2:] == ["float32", "float64"] or set(returned) == {"float32", "float64"}
 
 
-@pytest.mark.parametrize("name", ["maximum", "minimum", "safe_div"])
+@pytest.mark.parametrize("name", PAIRS)
 def test_the_type_of_two_arguments_is_kept(name: str) -> None:
     function = getattr(scalar, name)
     for dtype in (np.float32, np.float64):
@@ -180,7 +181,7 @@ def test_angles_past_those_that_float64_can_reduce(name: str) -> None:
 INSTRUCTIONS = re.compile(
     r"sqrtf?|llvm\.(rint|roundeven|floor|fabs|sqrt|fmuladd|copysign|umin|umax|smin|smax|vector|experimental|x86)\b.*"
 )
-VECTORISED = [name for name in scalar.__all__ if name not in ("lgamma", "maximum", "minimum", "safe_div")]
+VECTORISED = [name for name in scalar.__all__ if name not in ("lgamma", *PAIRS)]
 
 
 @pytest.mark.parametrize("name", VECTORISED)

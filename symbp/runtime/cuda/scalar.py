@@ -32,6 +32,7 @@ __all__ = [
     "logsigmoid",
     "maximum",
     "minimum",
+    "power",
     "relu",
     "rsqrt",
     "safe_div",
@@ -148,6 +149,12 @@ def maximum(a, b):
 def minimum(a, b):
     """The smaller of two; NaN if either is."""
     return a if a <= b or a != a else b
+
+
+@device_function
+def power(x, y):
+    """``x**y`` for any real exponent, with C's special cases."""
+    return type(x)(math.pow(x, y))
 
 
 @device_function

@@ -19,7 +19,7 @@ from tests.runtime.cuda.machine_code import compiled, instructions, numba_cuda
 
 Reals = pointer(np.float32)
 
-PAIRS = ("maximum", "minimum", "safe_div")
+PAIRS = ("maximum", "minimum", "power", "safe_div")
 
 
 def test_the_names_are_those_of_the_cpu() -> None:
