@@ -1,27 +1,37 @@
-"""Who is timed: one training step of a workload by symbp, by a compiled epoch of it, and by torch."""
+"""Who is timed, by name. Each is made only when it is asked for: its framework is imported in its process alone."""
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from benchmarks.stepping import Stepper
-from benchmarks.torch_models import LOSSES
-from symbp import SGD, Adam, Momentum, Optimizer
+from benchmarks.workload import Workload
+from symbp import load_generated
+from symbp.check import random_feed
+from symbp.ir import Role
 
 Array = npt.NDArray[Any]
 Arrays = Mapping[str, Array]
 
+#: Steps in one compiled call of those that do many.
+AT_ONCE = 100
+#: Steps after which the loss is compared too: that checks the update.
+STEPS_CHECKED = 5
+#: In these a call costs as much as the step, so that many steps in one call are worth timing in JAX as well.
+LOOPED = ("linreg", "logreg", "mlp_mnist", "deep5", "tiny_mlp")
+#: Scans and convolutions are not written in PyTensor here.
+NOT_IN_PYTENSOR = ("lenet5", "lstm_char", "gru_cls", "tfblock")
+
 
 class Contender(Protocol):
-    steps: int  # training steps in one call
-
-    def __call__(self) -> object:
-        """Train; returns when it is done."""
+    def train(self, steps: int) -> None:
+        """Do so many steps; returns when they are done."""
 
     def loss_and_gradients(self) -> tuple[float, dict[str, Array]]:
         """At the present parameters."""
@@ -31,15 +41,14 @@ class Contender(Protocol):
 
 
 class SymbpStep:
-    """``kernels.train_step_into``: one compiled call for each step."""
-
-    steps = 1
+    """``kernels.train_step``: one compiled call for each step."""
 
     def __init__(self, stepper: Stepper) -> None:
         self._stepper = stepper
 
-    def __call__(self) -> object:
-        return self._stepper()
+    def train(self, steps: int) -> None:
+        for _ in range(steps):
+            self._stepper()
 
     def loss_and_gradients(self) -> tuple[float, dict[str, Array]]:
         return self._stepper.loss_and_gradients()
@@ -49,92 +58,124 @@ class SymbpStep:
 
 
 class SymbpFit(SymbpStep):
-    """``kernels.train_steps_into``: as many steps in one call as `fit` does, the gathering of each batch included."""
+    """``kernels.train_steps``: many steps in one call as `fit` does them, the gathering of each batch included."""
 
-    def __init__(self, stepper: Stepper, steps: int) -> None:
+    def __init__(self, stepper: Stepper) -> None:
         super().__init__(stepper)
-        self.steps = steps
-        self._epoch = stepper.epoch(steps)
+        self._epoch = stepper.epoch(AT_ONCE)
 
-    def __call__(self) -> object:
-        return self._epoch()
-
-
-class TorchStep:
-    """Eager PyTorch: ``loss.backward()`` and a fused optimizer."""
-
-    steps = 1
-
-    def __init__(self, name: str, rule: Optimizer | None, parameters: Arrays, inputs: Arrays) -> None:
-        torch.set_num_threads(1)
-        self._loss = LOSSES[name]
-        # torch's cells take (out, in) weights, and copy whatever else they are given at every step.
-        self._turned = {n for n in parameters if n in ("Wi", "Wh")}
-        self._leaves = {
-            n: torch.tensor(np.ascontiguousarray(a.T if n in self._turned else a), requires_grad=True)
-            for n, a in parameters.items()
-        }
-        self._given = {n: torch.tensor(a) for n, a in inputs.items()}
-        self._given |= {n: leaf.T if n in self._turned else leaf for n, leaf in self._leaves.items()}
-        self._optimizer = _optimizer(rule, list(self._leaves.values()))
-
-    def __call__(self) -> object:
-        for leaf in self._leaves.values():
-            leaf.grad = None
-        loss = self._loss(self._given)
-        loss.backward()  # type: ignore[no-untyped-call]
-        if self._optimizer is not None:
-            self._optimizer.step()
-        return loss
-
-    def loss_and_gradients(self) -> tuple[float, dict[str, Array]]:
-        names = list(self._leaves)
-        loss = self._loss(self._given)
-        found = torch.autograd.grad(loss, list(self._leaves.values()))
-        gradients = {n: np.array(g.T if n in self._turned else g) for n, g in zip(names, found, strict=True)}
-        return float(loss.detach()), gradients
-
-    def reset(self, parameters: Arrays) -> None:
-        with torch.no_grad():
-            for name, leaf in self._leaves.items():
-                given = torch.from_numpy(parameters[name])
-                leaf.copy_(given.T if name in self._turned else given)
-            for kept in [] if self._optimizer is None else self._optimizer.state.values():
-                for value in kept.values():
-                    if isinstance(value, torch.Tensor):
-                        value.zero_()
+    def train(self, steps: int) -> None:
+        for first in range(0, steps, AT_ONCE):
+            self._epoch(min(AT_ONCE, steps - first))
 
 
-def _optimizer(rule: Optimizer | None, leaves: list[torch.Tensor]) -> torch.optim.Optimizer | None:
-    if rule is None:
-        return None
-    made: dict[type[Optimizer], Callable[[Any], torch.optim.Optimizer]] = {
-        SGD: lambda r: torch.optim.SGD(leaves, r.learning_rate, fused=True),
-        Momentum: lambda r: torch.optim.SGD(leaves, r.learning_rate, r.momentum, fused=True),
-        Adam: lambda r: torch.optim.Adam(leaves, r.learning_rate, (r.beta_1, r.beta_2), r.epsilon, fused=True),
-    }
-    return made[type(rule)](rule)
+def _stepper(workload: Workload, folder: Path) -> Stepper:
+    """With the package that lies below the folder."""
+    (package,) = folder.glob(f"*/{workload.name}")
+    return Stepper(load_generated(package), *given(workload), workload.sizes)
 
 
-def reference(name: str, parameters: Arrays, inputs: Arrays) -> tuple[float, dict[str, Array]]:
-    """Loss and gradients in float64, by torch."""
-
-    def doubled(arrays: Arrays) -> dict[str, Array]:
-        return {n: a.astype(np.float64) if a.dtype.kind == "f" else a for n, a in arrays.items()}
-
-    return TorchStep(name, None, doubled(parameters), doubled(inputs)).loss_and_gradients()
+def _symbp(workload: Workload, folder: Path, threads: int) -> Contender:
+    return SymbpStep(_stepper(workload, folder))
 
 
-def check(contender: Contender, expected: tuple[float, dict[str, Array]], dtype: str) -> float:
-    """The largest relative error of the loss and the gradients. Raises AssertionError if it is out of bounds."""
+def _symbp_fit(workload: Workload, folder: Path, threads: int) -> Contender:
+    return SymbpFit(_stepper(workload, folder))
+
+
+def _torch(workload: Workload, folder: Path, threads: int) -> Contender:
+    from benchmarks.torch_contender import TorchStep
+
+    return TorchStep(workload, *given(workload), threads=threads)
+
+
+def _torch_compile(workload: Workload, folder: Path, threads: int) -> Contender:
+    from benchmarks.torch_contender import compiled
+
+    return compiled(workload, *given(workload), threads=threads)
+
+
+def _jax(workload: Workload, folder: Path, threads: int) -> Contender:
+    from benchmarks.jax_contender import JaxStep
+
+    parameters, inputs = given(workload)
+    return JaxStep(workload.name, workload.model().optimizer_rule, parameters, inputs, **workload.options())
+
+
+def _jax_loop(workload: Workload, folder: Path, threads: int) -> Contender:
+    from benchmarks.jax_contender import JaxLoop
+
+    parameters, inputs = given(workload)
+    return JaxLoop(workload.name, workload.model().optimizer_rule, parameters, inputs, **workload.options())
+
+
+def _pytensor(workload: Workload, folder: Path, threads: int) -> Contender:
+    from benchmarks.pytensor_contender import PyTensorStep
+
+    return PyTensorStep(workload, *given(workload))
+
+
+CONTENDERS: dict[str, Callable[[Workload, Path, int], Contender]] = {
+    "symbp": _symbp,
+    "symbp fit": _symbp_fit,
+    "torch": _torch,
+    "torch.compile": _torch_compile,
+    "jax": _jax,
+    "jax loop": _jax_loop,
+    "pytensor": _pytensor,
+}
+
+
+def takes_part(name: str, workload: Workload) -> bool:
+    """Whether a contender is for this workload, and what it needs is installed."""
+    package = {"torch.compile": "torch", "jax loop": "jax"}.get(name, name.split()[0])
+    if name == "symbp fit" and workload.model().optimizer_rule is None:
+        return False
+    if (name == "jax loop" and workload.name not in LOOPED) or (
+        name == "pytensor" and workload.name in NOT_IN_PYTENSOR
+    ):
+        return False
+    return importlib.util.find_spec(package) is not None
+
+
+def given(workload: Workload) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Random parameters and inputs in the workload's dtype."""
+    program = workload.model().program()
+    feed = random_feed(program, dict(workload.sizes), seed=0)
+    if workload.name == "logreg":
+        feed["y"] = (feed["y"] > 0).astype(np.float64)
+    feed = {n: a.astype(workload.dtype) if a.dtype.kind == "f" else a for n, a in feed.items()}
+    learnt = {t.name for t in program.tensors if t.role is Role.PARAMETER}
+    return {n: a for n, a in feed.items() if n in learnt}, {n: a for n, a in feed.items() if n not in learnt}
+
+
+def check(contender: Contender, parameters: Arrays, expected: Arrays, dtype: str) -> float:
+    """The largest relative error of the loss and the gradients. Raises AssertionError if one is out of bounds.
+
+    `expected` has ``loss``, ``gradient of <name>`` and, where there is an optimizer, ``trained``: the loss after a few
+    steps. Of that the change is compared.
+    """
+    contender.reset(parameters)
     loss, gradients = contender.loss_and_gradients()
-    errors = {"loss": abs(loss - expected[0]) / abs(expected[0])}
-    for name, gradient in expected[1].items():
-        errors[name] = float(np.abs(gradients[name] - gradient).max() / np.abs(gradient).max())
-    worst = max(errors, key=lambda n: errors[n])
+    errors = {"the loss": abs(loss - float(expected["loss"])) / abs(float(expected["loss"]))}
+    for name in parameters:
+        wanted = expected[f"gradient of {name}"]
+        errors[f"the gradient of {name}"] = float(np.abs(gradients[name] - wanted).max() / np.abs(wanted).max())
+    worst = max(errors, key=lambda n: errors[n] if errors[n] == errors[n] else np.inf)
     # A large float32 model may have a relu or a maximum that rounding turns: only a handful of elements show it.
     limit = 1e-9 if dtype == "float64" else 5e-2
     median = float(np.median(list(errors.values())))
     assert errors[worst] <= limit, f"{worst} is off by {errors[worst]:.1e}"
     assert median <= min(limit, 1e-3), f"half of the gradients are off by {median:.1e}"
+    if "trained" in expected:
+        contender.reset(parameters)
+        contender.train(STEPS_CHECKED)
+        trained = contender.loss_and_gradients()[0]
+        change = float(expected["trained"] - expected["loss"])
+        off = abs(trained - float(expected["trained"]))
+        rounding = 1e-12 if dtype == "float64" else 1e-6
+        assert off <= limit * abs(change) + rounding * abs(float(expected["loss"])), (
+            f"the loss after {STEPS_CHECKED} steps is {trained}, not {float(expected['trained'])}"
+        )
+        contender.reset(parameters)
     return errors[worst]

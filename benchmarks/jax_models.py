@@ -47,7 +47,8 @@ def lenet5(t: Arrays) -> Any:
         x = lax.conv_general_dilated(x, t[f"K{layer}"], (1, 1), "VALID", dimension_numbers=("NCHW", "OIHW", "NCHW"))
         x = jax.nn.relu(x + t[f"c{layer}"][:, None, None])
         b, c, h, w = x.shape
-        x = x.reshape(b, c, h // 2, 2, w // 2, 2).max((3, 5))
+        h, w = h // 2, w // 2
+        x = x[:, :, : 2 * h, : 2 * w].reshape(b, c, h, 2, w, 2).max((3, 5))
     return cross_entropy(mlp(t, x.reshape(len(x), -1), 3, jax.nn.relu), t["y"])
 
 

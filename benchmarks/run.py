@@ -1,11 +1,13 @@
 """Time one training step of every workload, and what compiling it costs; write a table.
 
-    python -m benchmarks.run                             all of it: some ten minutes
+    python -m benchmarks.run                             all of it: some twenty minutes
     python -m benchmarks.run -w tiny_mlp,pinn -s 0.5     two workloads, half a second for each contender
+    python -m benchmarks.run --variants                  the same models at other sizes; nothing is written
 
-For every workload, each in a process of its own: the package is derived and written; its first step, machine code
-included; its first step again, the machine code found; then the contenders, whose losses and gradients are first
-compared with float64, take turns at short blocks of steps until time is up. One thread each.
+For every workload the package is derived and written; its first step is done in a process of its own, machine code
+included, and again in another that finds the machine code. Then for each number of threads every contender is made in a
+process of its own, its loss, gradients and training are compared with float64, and all take turns at short blocks of
+steps. With one thread a process is kept on one core. What is not installed is left out.
 """
 
 from __future__ import annotations
@@ -16,46 +18,62 @@ import json
 import os
 import platform
 import re
-import subprocess
-import sys
 import tempfile
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-ROOT = Path(__file__).resolve().parents[1]
-ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
-PACKAGES = ("symbp", "numba", "llvmlite", "numpy", "sympy", "torch", "jax")
-#: A share of a CPU below this, and other programs took part of the time.
-UNDISTURBED = 0.95
-#: A share above this, and it ran on more than the one thread that it was asked to run on.
-ONE_CPU = 1.15
+from benchmarks.children import ROOT, child, cores, timed
+from benchmarks.report import cell, report, variants_report
+
+PACKAGES = ("symbp", "numba", "llvmlite", "numpy", "sympy", "torch", "jax", "pytensor")
+#: Who is timed at other sizes.
+BRIEF = ("symbp", "symbp fit", "torch", "jax")
 
 
-def measure(name: str, seconds: float) -> dict[str, Any]:
-    """All there is to know about one workload, from nothing."""
-    with tempfile.TemporaryDirectory(prefix="symbp-bench-") as folder:
-        made = child("benchmarks.measure", "emit", name, folder)
-        arrays = str(Path(folder) / "arrays.npz")
-        cold, warm = (child("benchmarks.first_step", made["package"], arrays) for _ in range(2))
+def measure(
+    name: str,
+    variant: int,
+    contenders: Sequence[str],
+    threads: Sequence[int],
+    seconds: float,
+    limit: float,
+    caches: Path,
+) -> dict[str, Any]:
+    """All there is to know about one workload, from nothing: `seconds` of each contender, made within `limit`."""
+    from benchmarks.contenders import takes_part
+    from benchmarks.workloads import WORKLOADS
+
+    chosen = [c for c in contenders if takes_part(c, WORKLOADS[name])]
+    with tempfile.TemporaryDirectory(prefix="symbp-bench-") as folder, (caches / "log.txt").open("a") as log:
+        made: dict[str, Any] = child("benchmarks.prepare", name, variant, folder, threads=1, caches=caches)
+        if not variant:
+            arrays = str(Path(folder) / "arrays.npz")
+            for kind in ("cold", "warm"):
+                made[kind] = child("benchmarks.first_step", made["package"], arrays, threads=1, caches=caches)
         del made["package"]
-        return {**made, "cold": cold, "warm": warm, "steps": child("benchmarks.measure", "time", name, folder, seconds)}
+        made["steps"] = {}
+        for number in threads:
+            found = timed(chosen, (name, variant, folder), number, seconds, caches, log, limit)
+            made["steps"][str(number)] = found
+            show(f"{name}{f' ({variant})' if variant else ''}, {number} thread{'s' if number > 1 else ''}", found)
+            ours = [f"{n}: {row['failed']}" for n, row in found.items() if n.startswith("symbp") and "failed" in row]
+            if ours:
+                raise SystemExit(f"{name}: {'; '.join(ours)}\n{tail(log)}")
+        return made
 
 
-def child(module: str, *arguments: object) -> Any:
-    """The JSON that a module prints last, run as a program with one thread."""
-    environment = {**os.environ, **dict.fromkeys(ONE_THREAD, "1"), "JAX_PLATFORMS": "cpu"}
-    environment["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
-    environment.pop("NUMBA_CACHE_DIR", None)  # machine code lies beside each package, and goes with it
-    command = [sys.executable, "-m", module, *map(str, arguments)]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
+def show(title: str, found: dict[str, Any]) -> None:
+    print(f"{title}: " + "; ".join(f"{n} {cell(row)}" for n, row in found.items()), flush=True)
 
 
-def machine() -> dict[str, Any]:
-    """What the numbers depend on."""
+def tail(log: IO[str]) -> str:
+    return Path(log.name).read_text(encoding="utf-8", errors="replace")[-2000:]
+
+
+def machine(caches: Path, threads: Sequence[int]) -> dict[str, Any]:
+    """What the numbers depend on, and what the machine can do at most."""
     model = platform.processor() or platform.machine()
     try:
         found = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), flags=re.M)
@@ -68,6 +86,11 @@ def machine() -> dict[str, Any]:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    if load and load > 0.5:
+        print(f"note: other programs are at work (load {load:.1f}); what is timed now is not to be published")
+    last = cores()[-1]
+    place = {n: () if n > 1 or last is None else (last,) for n in threads}
     return {
         "date": date.today().isoformat(),
         "cpu": model,
@@ -75,105 +98,54 @@ def machine() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "versions": versions,
-        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "load": load,
+        "limits": {str(n): child("benchmarks.limits", n, *place[n], threads=n, caches=caches) for n in threads},
     }
 
 
-def report(about: dict[str, Any], measured: dict[str, Any]) -> str:
-    """The table, as Markdown."""
-    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
-    lines = [
-        "# Time of one training step",
-        "",
-        f"{about['date']}, {about['cpu']}, {about['cores']} cores, {about['system']}, one thread. "
-        f"Python {about['python']}, {versions}. Load before: {about['load']:.2f}.",
-        "",
-        "A step is forward, backward and update on one batch. Each entry is the median over blocks of steps and, after "
-        "it, their 10th percentile. `symbp` is one compiled call per step, `symbp fit` many steps in one call with the "
-        f"gathering of each batch. `~`: the program had less than {UNDISTURBED:.0%} of a CPU, so others disturbed it. "
-        "`+`: it took more than one CPU, though asked for one thread.",
-        "",
-    ]
-    names = list(dict.fromkeys(n for found in measured.values() for n in found["steps"]))
-    lines += table(
-        ["workload", *names, "best of others / symbp"],
-        [
-            [w, *(duration(found["steps"].get(n)) for n in names), ratio(found["steps"])]
-            for w, found in measured.items()
-        ],
-    )
-    lines += [
-        "",
-        "Compiling, in seconds: `derive` is CPU time from the model to the files. The first step is counted from "
-        "before the import of NumPy and Numba to its end, CPU time (wall time): in a first process, which makes the "
-        "machine code, and in a second one, which finds it.",
-        "",
-    ]
-    lines += table(
-        ["workload", "lines", "derive", "first step, cold", "first step, second process"],
-        [
-            [
-                w,
-                f["kernel_lines"],
-                f"{f['emit_cpu_s']:.2f}",
-                *(f"{f[k]['cpu_s']:.2f} ({f[k]['wall_s']:.2f})" for k in ("cold", "warm")),
-            ]
-            for w, f in measured.items()
-        ],
-    )
-    return "\n".join(lines) + "\n"
-
-
-def table(head: list[str], rows: list[list[Any]]) -> list[str]:
-    return [f"| {' | '.join(map(str, row))} |" for row in [head, ["---"] * len(head), *rows]]
-
-
-def duration(found: dict[str, Any] | None) -> str:
-    if found is None:
-        return "–"
-    median, tenth = (time_text(found[k]) for k in ("median_s", "p10_s"))
-    share = found["cpu_s"] / found["median_s"]
-    mark = " ~" if share < UNDISTURBED else " +" if share > ONE_CPU else ""
-    return f"{median}, {tenth}{mark}"
-
-
-def time_text(seconds: float) -> str:
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if seconds >= size or unit == "µs":
-            return f"{seconds / size:.3g} {unit}"
-    raise AssertionError("the loop ends with microseconds")
-
-
-def ratio(steps: dict[str, Any]) -> str:
-    ours = min(found["p10_s"] for name, found in steps.items() if name.startswith("symbp"))
-    others = min(found["p10_s"] for name, found in steps.items() if not name.startswith("symbp"))
-    return f"{others / ours:.3g}"
-
-
-def main() -> None:
+def main(given: Sequence[str] | None = None) -> None:
+    from benchmarks.contenders import CONTENDERS
     from benchmarks.workloads import WORKLOADS
 
+    def names(text: str) -> list[str]:
+        return [word.strip() for word in text.split(",")]
+
+    most = os.cpu_count() or 1
     reader = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__.splitlines()[0])
-    reader.add_argument("-w", "--workloads", default=",".join(WORKLOADS), help="names with commas")
-    reader.add_argument("-s", "--seconds", type=float, default=3.0, help="how long each contender is timed")
+    reader.add_argument("-w", "--workloads", type=names, default=list(WORKLOADS), help="names with commas")
+    reader.add_argument("-c", "--contenders", type=names, help=f"of {', '.join(CONTENDERS)}; with commas")
+    reader.add_argument("-t", "--threads", type=names, default=["1", "2"][:most], help="numbers with commas")
+    reader.add_argument("-s", "--seconds", type=float, default=1.5, help="how long each contender is timed")
+    # Some loops over time take torch.compile minutes.
+    reader.add_argument("-l", "--limit", type=float, default=60.0, help="seconds in which a contender must be ready")
     reader.add_argument("-o", "--output", type=Path, default=ROOT / "benchmarks" / "results", help="folder to write to")
-    options = reader.parse_args()
-    names = options.workloads.split(",")
-    unknown = [n for n in names if n not in WORKLOADS]
-    if unknown:
-        reader.error(f"unknown workload {', '.join(unknown)}; known are {', '.join(WORKLOADS)}")
-    about = machine()
-    if about["load"] and about["load"] > 0.5:
-        print(f"note: other programs are at work (load {about['load']:.1f}); what is timed now is not to be published")
-    measured = {}
-    for name in names:
-        measured[name] = measure(name, options.seconds)
-        steps = "; ".join(f"{n} {duration(found)}" for n, found in measured[name]["steps"].items())
-        print(f"{name}: cold {measured[name]['cold']['cpu_s']:.1f} s; {steps}", flush=True)
+    reader.add_argument("-v", "--variants", action="store_true", help="at other sizes; writes nothing")
+    options = reader.parse_args(given)
+    contenders = options.contenders or (BRIEF if options.variants else list(CONTENDERS))
+    for kind, asked, known in (("workload", options.workloads, WORKLOADS), ("contender", contenders, CONTENDERS)):
+        unknown = [n for n in asked if n not in known]
+        if unknown:
+            reader.error(f"unknown {kind} {', '.join(unknown)}; known are {', '.join(known)}")
+    threads = [int(n) for n in options.threads]
+    with tempfile.TemporaryDirectory(prefix="symbp-bench-caches-") as folder:
+        caches = Path(folder)
+        about = machine(caches, threads)
+        measured = {
+            f"{name} {variant}" if variant else name: measure(
+                name, variant, contenders, threads, options.seconds, options.limit, caches
+            )
+            for name in options.workloads
+            for variant in (range(1, 1 + len(WORKLOADS[name].variants)) if options.variants else (0,))
+        }
+    if options.variants:
+        print(variants_report(about, measured))
+        return
     options.output.mkdir(parents=True, exist_ok=True)
     words = "-".join(re.findall(r"[a-z0-9]+", f"{about['cpu']} {about['cores']} cores".lower()))
     path = options.output / f"{about['date']}-{words}"
-    path.with_suffix(".json").write_text(json.dumps({"machine": about, "workloads": measured}, indent=1) + "\n")
+    path.with_suffix(".json").write_text(
+        json.dumps({"machine": about, "workloads": measured}, indent=1) + "\n", encoding="utf-8"
+    )
     path.with_suffix(".md").write_text(report(about, measured), encoding="utf-8")
     print(report(about, measured))
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -21,7 +23,7 @@ Array = npt.NDArray[Any]
 
 def write(workload: Workload, folder: Path) -> Path:
     """Emit the workload's package below `folder`, unless it is there: its machine code is kept beside it."""
-    files = emit_model(workload.build(), dtype=workload.dtype)
+    files = emit_model(workload.model(), dtype=workload.dtype)
     digest = hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()[:12]
     package = folder / digest / workload.name
     return package if package.is_dir() else write_package(files, package)
@@ -36,6 +38,7 @@ class Stepper:
     """Parameters, state, data and memory for a module's kernels, held from step to step.
 
     ``stepper()`` does one step in one compiled call; a module without an optimizer computes loss and gradient alone.
+    Where Numba may use several threads, the kernels are those that share their work out, if the module has them.
     """
 
     def __init__(
@@ -52,16 +55,16 @@ class Stepper:
             self.state = net.optimizer_state(self.params)
             self._given |= {"numbers": self.state.numbers, "count": self.state.count}
             self._given |= {name: getattr(self.state, name) for name in net.OPTIMIZER.vectors}
-            self._kernel, self._arguments = self._call("train_step_into")
+            self._kernel, self._arguments = self._call("train_step")
         else:
-            self._kernel, self._arguments = self._call("loss_and_grad_into")
+            self._kernel, self._arguments = self._call("loss_and_grad")
         self.reset(parameters)
 
     def _as_given(self, array: Array) -> Array:
         return np.ascontiguousarray(array if array.dtype.kind == "i" else array.astype(self.net.DTYPE))
 
-    def _call(self, kernel: str) -> tuple[Any, tuple[Any, ...]]:
-        function = getattr(self.net.kernels, kernel)
+    def _call(self, name: str) -> tuple[Any, tuple[Any, ...]]:
+        function = kernel(self.net, name)
         return function, tuple(self._given[name] for name in inspect.signature(function.py_func).parameters)
 
     def __call__(self) -> float:
@@ -75,8 +78,8 @@ class Stepper:
 
     def loss_and_gradients(self) -> tuple[float, dict[str, Array]]:
         """At the present parameters; copies."""
-        kernel, arguments = self._call("loss_and_grad_into")
-        loss = float(kernel(*arguments))
+        function, arguments = self._call("loss_and_grad")
+        loss = float(function(*arguments))
         return loss, {name: np.array(self.grads[name]) for name in self.grads}
 
     def reset(self, parameters: Mapping[str, Array]) -> None:
@@ -92,18 +95,28 @@ class Stepper:
 
 
 class EpochOfSteps:
-    """``epoch()`` does `steps` steps within the kernel that ``fit`` calls, the gathering of each batch included."""
+    """``epoch()`` does `steps` steps within the kernel that ``fit`` calls, the gathering of each batch included.
+
+    ``epoch(fewer)`` does fewer.
+    """
 
     def __init__(self, stepper: Stepper, steps: int) -> None:
-        function = stepper.net.kernels.train_steps_into
+        function = kernel(stepper.net, "train_steps")
         names = list(inspect.signature(function.py_func).parameters)
         batched = [name for name in stepper.inputs if f"{name}_batch" in names]
         batch = stepper.inputs[batched[0]].shape[0]
         given = stepper._given | {f"{name}_batch": np.empty_like(stepper.inputs[name]) for name in batched}
         given |= {"order": np.tile(np.arange(batch), steps), "batch": batch}
-        given |= {"first": 0, "last": steps, "losses": np.empty(steps)}
+        given |= {"first": 0, "losses": np.empty(steps)}
         self.steps = steps
-        self._kernel, self._arguments = function, tuple(given[name] for name in names)
+        self._kernel = function
+        self._arguments = cache(lambda last: tuple({**given, "last": last}[name] for name in names))
 
-    def __call__(self) -> None:
-        self._kernel(*self._arguments)
+    def __call__(self, steps: int | None = None) -> None:
+        self._kernel(*self._arguments(self.steps if steps is None else steps))
+
+
+def kernel(net: ModuleType, name: str) -> Any:
+    """``<name>_threads`` where Numba has several threads and the module has that kernel, else ``<name>_into``."""
+    threaded = getattr(net.kernels, f"{name}_threads", None)
+    return threaded if threaded is not None and numba.get_num_threads() > 1 else getattr(net.kernels, f"{name}_into")

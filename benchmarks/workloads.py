@@ -6,11 +6,9 @@ at a small size. Weights are (in, out), convolution kernels (out, in, height, wi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-
 import sympy as sp
 
+from benchmarks.workload import Workload, dense_flops, gru_flops, lenet5_flops, tfblock_flops
 from symbp import (
     SGD,
     Adam,
@@ -32,21 +30,6 @@ from symbp import (
 from symbp.frontend.expression import Axis
 from symbp.frontend.functions import Function
 from symbp.frontend.handle import TensorHandle
-
-
-@dataclass(frozen=True)
-class Workload:
-    """A model at the size at which it is timed, ``build()`` with `sizes`, and at one at which it is tested."""
-
-    build: Callable[..., Model]
-    sizes: Mapping[str, int]  # the run-time sizes, by their names in the program
-    small: Mapping[str, int] = field(default_factory=dict)  # keyword arguments of `build`
-    small_sizes: Mapping[str, int] = field(default_factory=dict)
-    dtype: str = "float32"
-
-    @property
-    def name(self) -> str:
-        return self.build.__name__
 
 
 def linreg() -> Model:
@@ -296,27 +279,126 @@ def swiglu_rmsnorm(rows: int = 2048, width: int = 1024, inner: int = 2816) -> Mo
 WORKLOADS: dict[str, Workload] = {
     w.name: w
     for w in (
-        Workload(linreg, {"n_points": 256}, {}, {"n_points": 13}),
-        Workload(logreg, {"n_batch": 64}, {}, {"n_batch": 7}),
-        Workload(mlp_mnist, {"n_batch": 128}, {"pixels": 13, "hidden": 7, "classes": 5}, {"n_batch": 3}),
-        Workload(deep5, {"n_batch": 64}, {"features": 5, "wide": 7, "narrow": 3, "classes": 4}, {"n_batch": 3}),
+        Workload(
+            linreg,
+            {"n_points": 256},
+            {},
+            {"n_points": 13},
+            products=lambda s: 6 * s.n_points,
+            variants=({"n_points": 1}, {"n_points": 1001}),
+        ),
+        Workload(
+            logreg,
+            {"n_batch": 64},
+            {},
+            {"n_batch": 7},
+            products=lambda s: dense_flops(s.n_batch, s.features, 1),
+            variants=({"features": 5, "n_batch": 33}, {"features": 130, "n_batch": 257}),
+        ),
+        Workload(
+            mlp_mnist,
+            {"n_batch": 128},
+            {"pixels": 13, "hidden": 7, "classes": 5},
+            {"n_batch": 3},
+            products=lambda s: dense_flops(s.n_batch, s.pixels, s.hidden, s.classes),
+            variants=(
+                {"pixels": 300, "hidden": 77, "classes": 13, "n_batch": 50},
+                {"pixels": 784, "hidden": 250, "classes": 10, "n_batch": 1},
+                {"pixels": 1001, "hidden": 511, "classes": 100, "n_batch": 333},
+            ),
+        ),
+        Workload(
+            deep5,
+            {"n_batch": 64},
+            {"features": 5, "wide": 7, "narrow": 3, "classes": 4},
+            {"n_batch": 3},
+            products=lambda s: dense_flops(s.n_batch, s.features, s.wide, s.narrow, s.wide, s.narrow, s.classes),
+            variants=(
+                {"features": 50, "wide": 100, "narrow": 30, "classes": 7, "n_batch": 37},
+                {"features": 13, "wide": 201, "narrow": 99, "classes": 3, "n_batch": 500},
+            ),
+        ),
         Workload(
             lenet5,
             {"n_batch": 128},
             {"size": 14, "kernel": 3, "channels": 2, "more_channels": 3, "hidden": 10},
             {"n_batch": 3},
+            products=lenet5_flops,
+            variants=(
+                {"size": 28, "kernel": 3, "channels": 10, "more_channels": 20, "hidden": 100, "n_batch": 50},
+                {"size": 33, "kernel": 4, "channels": 7, "more_channels": 25, "hidden": 90, "n_batch": 13},
+            ),
         ),
-        Workload(lstm_char, {"n_batch": 32}, {"characters": 5, "hidden": 3, "length": 7}, {"n_batch": 3}),
-        Workload(gru_cls, {"n_batch": 64}, {"features": 3, "hidden": 5, "length": 7, "classes": 4}, {"n_batch": 3}),
+        Workload(
+            lstm_char,
+            {"n_batch": 32},
+            {"characters": 5, "hidden": 3, "length": 7},
+            {"n_batch": 3},
+            products=lambda s: 6 * s.n_batch * s.length * s.hidden * (4 * s.hidden + s.characters),
+            variants=(
+                {"characters": 50, "hidden": 100, "length": 37, "n_batch": 20},
+                {"characters": 27, "hidden": 211, "length": 25, "n_batch": 9},
+            ),
+        ),
+        Workload(
+            gru_cls,
+            {"n_batch": 64},
+            {"features": 3, "hidden": 5, "length": 7, "classes": 4},
+            {"n_batch": 3},
+            products=gru_flops,
+            variants=(
+                {"features": 13, "hidden": 50, "length": 31, "classes": 7, "n_batch": 27},
+                {"features": 40, "hidden": 150, "length": 20, "classes": 3, "n_batch": 100},
+            ),
+        ),
         Workload(
             tfblock,
             {"n_batch": 16},
             {"words": 7, "width": 6, "heads": 2, "inner": 13, "length": 5},
             {"n_batch": 3},
+            products=tfblock_flops,
+            variants=(
+                {"words": 101, "width": 90, "heads": 3, "inner": 250, "length": 50, "n_batch": 7},
+                {"words": 77, "width": 120, "heads": 6, "inner": 200, "length": 129, "n_batch": 3},
+            ),
         ),
-        Workload(tiny_mlp, {"n_batch": 32}, {"features": 3, "hidden": 7}, {"n_batch": 5}),
-        Workload(pinn, {"n_points": 1024}, {"hidden": 5}, {"n_points": 7}, dtype="float64"),
-        Workload(big_mlp, {"n_batch": 512}, {"features": 5, "hidden": 7}, {"n_batch": 3}),
-        Workload(swiglu_rmsnorm, {}, {"rows": 3, "width": 7, "inner": 13}),
+        Workload(
+            tiny_mlp,
+            {"n_batch": 32},
+            {"features": 3, "hidden": 7},
+            {"n_batch": 5},
+            products=lambda s: dense_flops(s.n_batch, s.features, s.hidden, s.hidden, 1),
+            variants=({"features": 5, "hidden": 20, "n_batch": 10}, {"features": 11, "hidden": 50, "n_batch": 77}),
+        ),
+        Workload(
+            pinn,
+            {"n_points": 1024},
+            {"hidden": 5},
+            {"n_points": 7},
+            dtype="float64",
+            # u, u_x, u_t and u_xx go through each layer, forward and backward.
+            products=lambda s: 4 * 6 * s.n_points * s.hidden * (2 * s.hidden + 1),
+            variants=({"hidden": 20, "n_points": 333}, {"hidden": 50, "n_points": 1000}),
+        ),
+        Workload(
+            big_mlp,
+            {"n_batch": 512},
+            {"features": 5, "hidden": 7},
+            {"n_batch": 3},
+            products=lambda s: dense_flops(s.n_batch, s.features, s.hidden, s.hidden, s.features),
+            variants=(
+                {"features": 500, "hidden": 1500, "n_batch": 100},
+                {"features": 777, "hidden": 2001, "n_batch": 333},
+            ),
+        ),
+        Workload(
+            swiglu_rmsnorm,
+            {},
+            {"rows": 3, "width": 7, "inner": 13},
+            products=lambda s: 0,
+            # x, dy and a, b, dh are read once, and the gradients of x, a and b written.
+            memory=lambda s: 4 * s.rows * (3 * s.width + 5 * s.inner),
+            variants=({"rows": 100, "width": 300, "inner": 777}, {"rows": 1001, "width": 999, "inner": 2001}),
+        ),
     )
 }
