@@ -105,13 +105,14 @@ def emit_model(
 
     `target` is one target or a list, ``cpu,cuda``: one package then has both, and they share files of weights. With
     ``standalone=False`` it uses the installed symbp's runtime, whose machine code all such packages share. With
-    ``exact=True`` derivatives of sigmoid and tanh keep their digits where these saturate (see `schedule.exact`). With
+    ``exact=True`` derivatives of sigmoid and tanh keep their digits where these saturate (see `schedule.exact`), and on
+    the CPU elementary functions are the C library's, one at a time (see `runtime.exact_scalar`). With
     ``atomics=True`` CUDA kernels whose points meet in one element (the gradient of an embedding) add as they come: two
     launches fewer, and last digits that differ from run to run.
     """
     if dtype not in DTYPES:
         raise TargetError(f"unknown dtype '{dtype}'", remedy=did_you_mean(dtype, DTYPES))
-    first, *others = find_targets(target)
+    first, *others = (t.exactly() if exact else t for t in find_targets(target))
     if atomics and not any(t.machine.in_teams for t in (first, *others)):
         raise TargetError(f"atomics are of use on the GPU alone, found target '{target}'", remedy="add target cuda")
     machines = {t.name: Machine.ATOMICS if atomics and t.machine.in_teams else t.machine for t in (first, *others)}

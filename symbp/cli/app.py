@@ -73,7 +73,7 @@ def compile_command(
     dtype: DtypeOption = Dtype.float32,
     exact: Annotated[
         bool,
-        typer.Option("--exact", help="Derivatives of sigmoid and tanh keep their digits where these saturate; slower."),
+        typer.Option("--exact", help="Functions by the C library, and derivatives that keep every digit; slower."),
     ] = False,
     atomics: Annotated[
         bool,

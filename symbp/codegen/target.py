@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from symbp.codegen.cpu import cpu_context
@@ -32,6 +32,12 @@ class Target:
     carried: tuple[str, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
 
+    def exactly(self) -> Target:
+        """The same, with elementary functions from the C library; a target that has no such choice as it is."""
+        return replace(self, sources={name: _EXACT.get(module, module) for name, module in self.sources.items()})
+
+
+_EXACT = {"scalar": "exact_scalar"}
 
 #: Names of the CPU's runtime that every target uses: declarations, checkpoints, what training tells.
 _SHARED_SOURCES = {
