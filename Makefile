@@ -53,7 +53,7 @@ format: $(STAMPS)/test  ## let ruff mend and format the tree
 golden: $(STAMPS)/test  ## rewrite the golden modules and reports; read the diff before you commit it
 	@$(BIN)/python -m pytest --update-golden $(PYTEST_ARGS)
 
-bench: $(STAMPS)/test  ## time every workload of benchmarks/ on an idle machine, beside torch; some ten minutes
+bench: $(STAMPS)/bench  ## time every workload of benchmarks/ on an idle machine, beside PyTorch and JAX; twenty minutes
 	@$(BIN)/python -m benchmarks.run $(BENCH_ARGS)
 
 gpu:  ## check and time everything on an NVIDIA GPU, within eight minutes; with the packages that PYTHON has

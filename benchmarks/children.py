@@ -8,10 +8,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -104,13 +105,20 @@ def busy_seconds() -> float:
 
 
 def start(
-    name: str, case: Sequence[object], threads: int, core: int | None, limit: float, caches: Path, log: IO[str]
+    name: str,
+    case: Sequence[object],
+    threads: int,
+    core: int | None,
+    limit: float,
+    caches: Path,
+    log: IO[str],
+    python: str = sys.executable,
 ) -> Worker:
     """A worker that is ready, or has failed: then `ready` says why. `case` is the workload, variant and folder."""
     place = () if core is None else (str(core),)
     arguments = ["benchmarks.worker", name, *map(str, case), str(threads), *place]
     process = subprocess.Popen(
-        [sys.executable, "-m", *arguments],
+        [python, "-m", *arguments],
         cwd=ROOT,
         env=environment(threads, caches),
         stdin=subprocess.PIPE,
@@ -137,16 +145,18 @@ def timed(
     caches: Path,
     log: IO[str],
     limit: float,
+    pythons: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, dict[str, Any]]:
     """What each contender took for one step with so many threads, or why it could not be timed.
 
-    All of them are made first, which may take each `limit` seconds; then they take turns.
+    All of them are made first, which may take each `limit` seconds; then they take turns. `pythons` has the
+    interpreters of those that do not run in this one.
     """
     places = cores()
 
     def begin(number: int, name: str) -> Worker:
         place = places[number % len(places)] if threads == 1 else None
-        return start(name, case, threads, place, limit, caches, log)
+        return start(name, case, threads, place, limit, caches, log, pythons.get(name, sys.executable))
 
     with ThreadPoolExecutor(BUILDERS) as pool:
         workers = list(pool.map(begin, range(len(names)), names))

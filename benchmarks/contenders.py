@@ -126,8 +126,8 @@ CONTENDERS: dict[str, Callable[[Workload, Path, int], Contender]] = {
 }
 
 
-def takes_part(name: str, workload: Workload) -> bool:
-    """Whether a contender is for this workload, and what it needs is installed."""
+def takes_part(name: str, workload: Workload, *, installed: bool = False) -> bool:
+    """Whether a contender is for this workload, and what it needs is installed: here, or elsewhere as it is said."""
     package = {"torch.compile": "torch", "jax loop": "jax"}.get(name, name.split()[0])
     if name == "symbp fit" and workload.model().optimizer_rule is None:
         return False
@@ -135,7 +135,7 @@ def takes_part(name: str, workload: Workload) -> bool:
         name == "pytensor" and workload.name in NOT_IN_PYTENSOR
     ):
         return False
-    return importlib.util.find_spec(package) is not None
+    return installed or importlib.util.find_spec(package) is not None
 
 
 def given(workload: Workload) -> tuple[dict[str, Array], dict[str, Array]]:

@@ -8,6 +8,9 @@ For every workload the package is derived and written; its first step is done in
 included, and again in another that finds the machine code. Then for each number of threads every contender is made in a
 process of its own, its loss, gradients and training are compared with float64, and all take turns at short blocks of
 steps. With one thread a process is kept on one core. What is not installed is left out.
+
+PyTensor holds Numba back at an early version; ``--pytensor PYTHON`` takes it from an environment of its own, which
+needs PyTensor and what symbp needs.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ import os
 import platform
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import IO, Any
@@ -40,12 +43,13 @@ def measure(
     seconds: float,
     limit: float,
     caches: Path,
+    pythons: Mapping[str, str],
 ) -> dict[str, Any]:
     """All there is to know about one workload, from nothing: `seconds` of each contender, made within `limit`."""
     from benchmarks.contenders import takes_part
     from benchmarks.workloads import WORKLOADS
 
-    chosen = [c for c in contenders if takes_part(c, WORKLOADS[name])]
+    chosen = [c for c in contenders if takes_part(c, WORKLOADS[name], installed=c in pythons)]
     with tempfile.TemporaryDirectory(prefix="symbp-bench-") as folder, (caches / "log.txt").open("a") as log:
         made: dict[str, Any] = child("benchmarks.prepare", name, variant, folder, threads=1, caches=caches)
         if not variant:
@@ -55,7 +59,7 @@ def measure(
         del made["package"]
         made["steps"] = {}
         for number in threads:
-            found = timed(chosen, (name, variant, folder), number, seconds, caches, log, limit)
+            found = timed(chosen, (name, variant, folder), number, seconds, caches, log, limit, pythons)
             made["steps"][str(number)] = found
             show(f"{name}{f' ({variant})' if variant else ''}, {number} thread{'s' if number > 1 else ''}", found)
             ours = [f"{n}: {row['failed']}" for n, row in found.items() if n.startswith("symbp") and "failed" in row]
@@ -119,6 +123,7 @@ def main(given: Sequence[str] | None = None) -> None:
     # Some loops over time take torch.compile minutes.
     reader.add_argument("-l", "--limit", type=float, default=60.0, help="seconds in which a contender must be ready")
     reader.add_argument("-o", "--output", type=Path, default=ROOT / "benchmarks" / "results", help="folder to write to")
+    reader.add_argument("--pytensor", metavar="PYTHON", help="an interpreter that has PyTensor, where this has not")
     reader.add_argument("-v", "--variants", action="store_true", help="at other sizes; writes nothing")
     options = reader.parse_args(given)
     contenders = options.contenders or (BRIEF if options.variants else list(CONTENDERS))
@@ -127,12 +132,13 @@ def main(given: Sequence[str] | None = None) -> None:
         if unknown:
             reader.error(f"unknown {kind} {', '.join(unknown)}; known are {', '.join(known)}")
     threads = [int(n) for n in options.threads]
+    pythons = {"pytensor": options.pytensor} if options.pytensor else {}
     with tempfile.TemporaryDirectory(prefix="symbp-bench-caches-") as folder:
         caches = Path(folder)
         about = machine(caches, threads)
         measured = {
             f"{name} {variant}" if variant else name: measure(
-                name, variant, contenders, threads, options.seconds, options.limit, caches
+                name, variant, contenders, threads, options.seconds, options.limit, caches, pythons
             )
             for name in options.workloads
             for variant in (range(1, 1 + len(WORKLOADS[name].variants)) if options.variants else (0,))
