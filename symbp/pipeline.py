@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from symbp.codegen import Spec, emit_for, find_targets
+from symbp.codegen import Spec, Target, emit_for, find_targets
 from symbp.derive import (
     differentiate,
     expand_derivatives,
@@ -18,12 +19,15 @@ from symbp.derive import (
     stabilise,
 )
 from symbp.errors import SpecError, TargetError, did_you_mean
+from symbp.explain import schedule_records, schedule_text
 from symbp.explain import text as explain_text
 from symbp.frontend.model import Model
 from symbp.ir import Derivation, Program, program_text, verify
+from symbp.ir.account import Account
 from symbp.ir.plan import Machine, Plan
+from symbp.ir.trace import PassRecord, part_of_work, tell_rewrite, tracing
 from symbp.package import MARK, load_generated, write_package
-from symbp.schedule import make_plan
+from symbp.schedule import account, make_plan
 from symbp.version import __version__
 
 DTYPES = ("float32", "float64")
@@ -52,7 +56,7 @@ def prepare(program: Program) -> Program:
     """The primal equations as they are differentiated; verified before and after every pass."""
     verify(program, "the front end")
     for transform in PRIMAL_PASSES:
-        program = verify(transform(program), transform.__name__)
+        program = tell_rewrite(transform.__name__, program, verify(transform(program), transform.__name__))
     return program
 
 
@@ -64,10 +68,11 @@ def derive_model(model: Model | Program) -> Derivation:
     program = model.program() if isinstance(model, Model) else model
     if not program.loss:
         raise SpecError(f"model '{program.name}' has no loss to differentiate", remedy="declare one: model.loss(...)")
-    derivation = differentiate(prepare(program))
-    verify(derivation.program, "differentiate")
-    derivation = simplify(derivation)
-    verify(derivation.program, "simplify")
+    primal = prepare(program)
+    raw = differentiate(primal)
+    tell_rewrite("differentiate", primal, verify(raw.program, "differentiate"))
+    derivation = simplify(raw)
+    tell_rewrite("simplify", raw.program, verify(derivation.program, "simplify"))
     return derivation
 
 
@@ -77,11 +82,14 @@ def compile_to_plan(model: Model, *, exact: bool = False, machine: Machine = Mac
     Model ──▶ Program ──derive_model──▶ Derivation ──make_plan──▶ Plan
     """
     program = model.program()
-    derivation = derive_model(program) if program.loss else None
+    with part_of_work("training"):
+        derivation = derive_model(program) if program.loss else None
     predict = None
     if program.outputs:
-        wanted = replace(program.keep_live(program.outputs), loss="")
-        predict = verify(simplify_primal(prepare(wanted)), "simplify_primal")
+        with part_of_work("predict"):
+            wanted = prepare(replace(program.keep_live(program.outputs), loss=""))
+            predict = verify(simplify_primal(wanted), "simplify_primal")
+            tell_rewrite("simplify_primal", wanted, predict)
     update = model.update() if derivation is not None else None
     plan = make_plan(derivation, predict, update, exact=exact, machine=machine)
     return Compilation(program, derivation, predict, update, plan)
@@ -113,15 +121,52 @@ def emit_model(
     if dtype not in DTYPES:
         raise TargetError(f"unknown dtype '{dtype}'", remedy=did_you_mean(dtype, DTYPES))
     first, *others = (t.exactly() if exact else t for t in find_targets(target))
-    if atomics and not any(t.machine.in_teams for t in (first, *others)):
-        raise TargetError(f"atomics are of use on the GPU alone, found target '{target}'", remedy="add target cuda")
-    machines = {t.name: Machine.ATOMICS if atomics and t.machine.in_teams else t.machine for t in (first, *others)}
+    machines = _machines((first, *others), atomics)
     made = compile_to_plan(model, exact=exact, machine=machines[first.name])
     planned = [(first, made.plan)]
     planned += [(other, plan_again(made, exact=exact, machine=machines[other.name])) for other in others]
     equations = explain_text(made.derivation, made.update) if made.derivation else program_text(made.program)
     spec = Spec(dtype, spec_hash(made, dtype), equations.replace("\\", "\\\\").strip())
     return emit_for(planned, spec, standalone=standalone)
+
+
+def _machines(targets: Sequence[Target], atomics: bool) -> dict[str, Machine]:
+    """What the scheduler plans for, by target."""
+    if atomics and not any(t.machine.in_teams for t in targets):
+        found = ",".join(t.name for t in targets)
+        raise TargetError(f"atomics are of use on the GPU alone, found target '{found}'", remedy="add target cuda")
+    return {t.name: Machine.ATOMICS if atomics and t.machine.in_teams else t.machine for t in targets}
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The schedule of a model for one target: the passes that made it, and what it does and costs."""
+
+    target: str
+    dtype: str
+    passes: tuple[PassRecord, ...]
+    account: Account
+
+    def text(self, sizes: Mapping[str, int]) -> str:
+        """For people; numbers are for `sizes`, by name."""
+        return schedule_text(self.account, self.passes, sizes, self.target, self.dtype)
+
+    def records(self, sizes: Mapping[str, int]) -> dict[str, Any]:
+        """For programs."""
+        return schedule_records(self.account, self.passes, sizes, self.target)
+
+
+def schedule_model(
+    model: Model, *, target: str = "cpu", dtype: str = "float32", exact: bool = False, atomics: bool = False
+) -> tuple[Schedule, ...]:
+    """How a model would be compiled, for each target. Nothing is written."""
+    found = []
+    targets = find_targets(target)
+    for one, machine in zip(targets, _machines(targets, atomics).values(), strict=True):
+        with tracing() as trace:
+            plan = compile_to_plan(model, exact=exact, machine=machine).plan
+        found.append(Schedule(one.name, dtype, tuple(trace.records), account(plan, 8 if dtype == "float64" else 4)))
+    return tuple(found)
 
 
 def compile_model(
@@ -157,11 +202,13 @@ __all__ = [
     "DTYPES",
     "MARK",
     "Compilation",
+    "Schedule",
     "compile_model",
     "compile_to_plan",
     "derive_model",
     "emit_model",
     "load_generated",
     "prepare",
+    "schedule_model",
     "write_package",
 ]

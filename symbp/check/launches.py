@@ -82,17 +82,18 @@ def launched(net: ModuleType) -> list[Any]:
 
 
 def _call_everything(net: ModuleType, size: int) -> None:
-    arrays = {declared.name: _zeros(declared, net.DTYPE, size) for declared in net.INPUTS}
     params = net.init()
     for name in ("predict", "loss_and_grad"):
         if hasattr(net, name):
-            getattr(net, name)(params, *_taken(getattr(net, name), arrays))
+            getattr(net, name)(params, *arguments_of(net, name, size))
     if hasattr(net, "train_step"):
-        net.train_step(params, net.optimizer_state(params), *_taken(net.train_step, arrays))
+        net.train_step(params, net.optimizer_state(params), *arguments_of(net, "train_step", size))
 
 
-def _taken(function: Any, arrays: Mapping[str, Any]) -> list[Any]:
-    return [arrays[name] for name in inspect.signature(function).parameters if name in arrays]
+def arguments_of(net: ModuleType, function: str, size: int) -> list[Any]:
+    """Arrays of zeros for the inputs that a function of the interface takes; all run-time sizes are alike."""
+    arrays = {declared.name: _zeros(declared, net.DTYPE, size) for declared in net.INPUTS}
+    return [arrays[name] for name in inspect.signature(getattr(net, function)).parameters if name in arrays]
 
 
 def _zeros(declared: Any, dtype: Any, size: int) -> Any:

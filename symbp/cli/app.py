@@ -12,11 +12,12 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from symbp.check.resources import Resources
-from symbp.cli import checking, demonstration, show, training, writing
+from symbp.check.warm import Warmed
+from symbp.cli import checking, demonstration, scheduling, show, training, warming, writing
 from symbp.cli.resources import resources_of
 from symbp.errors import SpecError, SymbpError, TargetError, did_you_mean
 from symbp.frontend.spec_file import load_model
-from symbp.pipeline import DTYPES, compile_model, derive_model, load_generated
+from symbp.pipeline import DTYPES, Schedule, compile_model, derive_model, load_generated, schedule_model
 from symbp.version import __version__
 
 
@@ -89,6 +90,29 @@ def compile_command(
             help="CUDA: registers, shared memory and instructions of each kernel, by ptxas; no GPU is needed.",
         ),
     ] = False,
+    warm: Annotated[
+        bool,
+        typer.Option(
+            "--warm",
+            help="Compile the kernels now, into the cache that later processes read (beside them, or NUMBA_CACHE_DIR).",
+        ),
+    ] = False,
+    explain_schedule: Annotated[
+        bool,
+        typer.Option(
+            "--explain-schedule",
+            help="What the scheduler did: its passes, the work in order with what it costs, and the memory it takes.",
+        ),
+    ] = False,
+    sizes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--sizes",
+            metavar="NAME=N",
+            help="Run-time sizes for the numbers of --explain-schedule: n_batch=128,n_time=64.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write a model's kernels as a package of readable Python.
@@ -101,7 +125,15 @@ write out/digits. A folder that symbp did not write is never touched.
         raise TargetError(
             f"--resources counts what CUDA kernels take, found target '{target}'", remedy="add --target cuda"
         )
+    if sizes and not explain_schedule:
+        raise SpecError("--sizes is of use with --explain-schedule alone", remedy="add --explain-schedule")
     model = load_model(spec)
+    schedules: Sequence[Schedule] = ()
+    if explain_schedule:
+        schedules = schedule_model(model, target=target, dtype=dtype.value, exact=exact, atomics=atomics)
+        known = scheduling.sizes_of(sizes or (), schedules)
+        if not as_json:
+            scheduling.print_schedules(schedules, known)
     folder = output.parent if output.name == model.name else output
     package = compile_model(model, folder, target=target, dtype=dtype.value, exact=exact, atomics=atomics)
     seconds = time.perf_counter() - began
@@ -109,7 +141,12 @@ write out/digits. A folder that symbp did not write is never touched.
     if resources:
         with show.aside().status("compiling the kernels to machine code"):
             taken = resources_of(package)
-    writing.report_package(package, model, dtype.value, seconds, as_json, taken)
+    steps: Sequence[Warmed] = warming.warm_package(package) if warm else ()
+    further = scheduling.records(schedules, known) if schedules else {}
+    further |= warming.records(steps) if warm else {}
+    writing.report_package(package, model, dtype.value, seconds, as_json, taken, further)
+    if warm and not as_json:
+        warming.print_steps(package, steps)
 
 
 @app.command()

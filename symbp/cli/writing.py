@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from rich.text import Text
 
@@ -33,8 +34,12 @@ def report_package(
     seconds: float,
     as_json: bool,
     taken: Sequence[Resources] = (),
+    further: Mapping[str, Any] | None = None,
 ) -> None:
-    """Say what was written; `taken` is what its CUDA kernels take of a device, where that was asked for."""
+    """Say what was written; `taken` is what its CUDA kernels take of a device, where that was asked for.
+
+    `further` is what else goes into the object for machines.
+    """
     net = load_generated(package)
     count = int(net.PARAMETERS.size)
     if as_json:
@@ -48,6 +53,7 @@ def report_package(
                 "files": sorted(p.relative_to(package).as_posix() for p in package.rglob("*.py")),
                 "seconds": round(seconds, 3),
                 **({"resources": resources.records(taken)} if taken else {}),
+                **(further or {}),
             }
         )
         return

@@ -116,6 +116,12 @@ class CudaDevice(Device):
         self._captured: list[Any] | None = None
 
     @property
+    def capability(self) -> tuple[int, int]:
+        """The compute capability, for instance (9, 0)."""
+        found: tuple[int, int] = self._driver.capability
+        return found
+
+    @property
     def stream(self) -> int:
         """The address of the stream, for other libraries that want to wait for it or to be waited for."""
         return int(self._driver.stream)

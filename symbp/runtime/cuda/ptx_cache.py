@@ -32,7 +32,7 @@ _RUNTIME = Path(__file__).resolve().parent
 
 def cached_ptx(kernel: Kernel, cc: tuple[int, int]) -> str:
     """What `to_ptx` gives, from the disk where it is there. DeviceError as `to_ptx`."""
-    place = _place(kernel, cc)
+    place = place_of(kernel, cc)
     if place is None:
         return to_ptx(kernel, cc)
     ptx = _read(place)
@@ -42,7 +42,7 @@ def cached_ptx(kernel: Kernel, cc: tuple[int, int]) -> str:
     return ptx
 
 
-def _place(kernel: Kernel, cc: tuple[int, int]) -> Path | None:
+def place_of(kernel: Kernel, cc: tuple[int, int]) -> Path | None:
     """The kernel's file; None where it has no source, or closes over what has no text of its own."""
     source = Path(kernel.function.__code__.co_filename)
     try:
