@@ -40,7 +40,7 @@ def operations(expr: sp.Expr) -> tuple[int, int]:
 
 
 def _divides(factor: sp.Expr) -> bool:
-    return factor.is_Rational and factor.p == 1 or isinstance(factor, sp.Pow) and bool(factor.exp.is_negative)
+    return (factor.is_Rational and factor.p == 1) or (isinstance(factor, sp.Pow) and bool(factor.exp.is_negative))
 
 
 def _of_power(exponent: sp.Expr) -> tuple[int, int]:
