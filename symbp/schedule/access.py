@@ -106,7 +106,7 @@ def _reads(reads: Iterable[Read]) -> Iterator[Access]:
 
 def _fixed(part: Slice) -> tuple[Affine, ...] | None:
     """A slice's subscripts: those of kept axes name no loop, so they never tell two iterations apart."""
-    return tuple(a if isinstance(a, Affine) else a[0] for a in part.axes)
+    return tuple(a if isinstance(a, Affine) else ZERO for a in part.axes)
 
 
 def _first(factor: Factor) -> tuple[Affine, ...]:

@@ -1,8 +1,9 @@
 """Fuse loop nests that walk the same range, as long as each iteration stays by itself.
 
 Two neighbouring loops become one if everything that one writes and the other touches is met in the same iteration
-only. Bodies are then fused in turn, so that a softmax becomes one loop over rows with short loops inside. Matrix
-products stand alone: nothing measurable is won by fusing into them.
+only. Bodies are then fused in turn, so that a softmax becomes one loop over rows with short loops inside. A matrix
+product stands alone, as nothing measurable is won by fusing into it; but many small ones in a loop (the heads of
+attention) are fused around, so that what one of them makes is in the cache when it is used.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from symbp.ir.nodes import BEST, PLACE, TOTAL, Contract, Fill, Loop, Node, Note,
 from symbp.ir.plan import Kind, Nest
 from symbp.ir.statement import fresh_index
 from symbp.ir.trace import counted, tell
-from symbp.ir.walk_nodes import rename_index
+from symbp.ir.walk_nodes import rename_index, walk
 from symbp.schedule.access import conflict, loop_indices, same_iteration, touched
+from symbp.schedule.regions import turns_stay_apart
 
 #: Local scalars of a nest: set before they are read in every iteration, so sharing a loop does no harm.
 PRIVATE = frozenset(local.tensor for local in (TOTAL, BEST, PLACE))
@@ -85,7 +87,7 @@ class _Entry:
 
 
 def _merge(one: Nest, other: Nest) -> Nest | None:
-    if Kind.SCAN in (one.kind, other.kind) or any(map(_has_product, (one.nodes, other.nodes))):
+    if Kind.SCAN in (one.kind, other.kind) or any(map(_stands_alone, (one.nodes, other.nodes))):
         return None
     head, first = _split(one.nodes)
     lead, second = _split(other.nodes)
@@ -101,10 +103,10 @@ def _merge(one: Nest, other: Nest) -> Nest | None:
 
 
 def _split(nodes: tuple[Node, ...]) -> tuple[tuple[Node, ...], Loop | None]:
-    """What a nest clears at its start, and the loop that follows, if that is all there is."""
+    """What a nest clears or multiplies at its start, and the loop that follows, if that is all there is."""
     notes = tuple(n for n in nodes if isinstance(n, Note))
     rest = tuple(n for n in nodes if not isinstance(n, Note))
-    if not rest or not isinstance(rest[-1], Loop) or not all(isinstance(n, Fill) for n in rest[:-1]):
+    if not rest or not isinstance(rest[-1], Loop) or not all(isinstance(n, Fill | Product) for n in rest[:-1]):
         return rest[:-1], None
     return rest[:-1], replace(rest[-1], body=(*notes, *rest[-1].body))
 
@@ -122,7 +124,10 @@ def fuse_loops(one: Loop, other: Loop) -> Loop | None:
         body = rename_index(body, other.index, one.index)
     meeting = conflict(one.body, body, PRIVATE)
     if meeting and not same_iteration(one.body, body, one.index, meeting):
-        return None
+        # Elsewhere one subscript says it; looking closer costs time and finds nothing.
+        around_products = any(isinstance(n, Product) for n in walk((*one.body, *body)))
+        if not around_products or not turns_stay_apart(one.body, body, one, meeting):
+            return None
     return replace(one, body=_fuse_bodies(one.body, body))
 
 
@@ -142,5 +147,5 @@ def _fuse_bodies(one: tuple[Node, ...], other: tuple[Node, ...]) -> tuple[Node, 
     return (*one, *other)
 
 
-def _has_product(nodes: Iterable[Node]) -> bool:
-    return any(isinstance(n, Product | Contract) or (hasattr(n, "body") and _has_product(n.body)) for n in nodes)
+def _stands_alone(nodes: Iterable[Node]) -> bool:
+    return any(isinstance(n, Contract) for n in walk(nodes))

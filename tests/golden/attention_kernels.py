@@ -39,16 +39,16 @@ def predict_into(params, x, workspace, attention):
     attention_q_head = view(workspace, 0, (n_batch, n_time, 2, 4))
     attention_k_head = view(workspace, 8 * n_batch * n_time, (n_batch, n_time, 2, 4))
     attention_v_head = view(workspace, 16 * n_batch * n_time, (n_batch, n_time, 2, 4))
-    attention_a = view(workspace, 24 * n_batch * n_time, (n_batch, 2, n_time, n_time))
+    attention_a = view(workspace, 32 * n_batch * n_time, (n_batch, 2, n_time, n_time))
     attention_p = view(
         workspace,
-        24 * n_batch * n_time + 2 * n_batch * n_time * n_time,
+        32 * n_batch * n_time + 2 * n_batch * n_time * n_time,
         (n_batch, 2, n_time, n_time),
     )
-    attention_o = view(workspace, 0, (n_batch, n_time, 2, 4))
+    attention_o = view(workspace, 24 * n_batch * n_time, (n_batch, n_time, 2, 4))
     attention_p_exp = view(
         workspace,
-        24 * n_batch * n_time + 4 * n_batch * n_time * n_time,
+        32 * n_batch * n_time + 4 * n_batch * n_time * n_time,
         (n_batch, 2, n_time, n_time),
     )
 
@@ -84,11 +84,11 @@ def predict_into(params, x, workspace, attention):
         view(attention_v_head, 0, (n_batch * n_time, 8)),
     )
 
-    # attention_a[b, h, t, s] = sum[e] attention_q_head[b, t, h, e]
-    #     *attention_k_head[b, s, h, e]/2
-    #     where t >= s
     for b in range(n_batch):
         for h in range(2):
+            # attention_a[b, h, t, s] = sum[e] attention_q_head[b, t, h, e]
+            #     *attention_k_head[b, s, h, e]/2
+            #     where t >= s
             matmul_lower(
                 attention_q_head[b, :, h],
                 attention_k_head[b, :, h].T,
@@ -98,10 +98,6 @@ def predict_into(params, x, workspace, attention):
             for t in range(n_time):
                 for s in range(t + 1):
                     attention_a[b, h, t, s] = real(0.5) * attention_a[b, h, t, s]
-
-    for b in range(n_batch):
-        for h in range(2):
-            for t in range(n_time):
                 # attention_p_max[b, h, t] =
                 #     max[s] stop_gradient(attention_a[b, h, t, s])
                 #     where t >= s
@@ -127,19 +123,16 @@ def predict_into(params, x, workspace, attention):
                     attention_p[b, h, t, s] = (
                         attention_p_exp[b, h, t, s] / attention_p_total
                     )
+            # attention_o[b, t, h, e] = sum[s] attention_v_head[b, s, h, e]
+            #     *attention_p[b, h, t, s]
+            #     where t >= s
+            matmul_of_lower(
+                attention_p[b, h], attention_v_head[b, :, h], attention_o[b, :, h], 0
+            )
         # attention[b, t, m] = attention_c[m]
         for t in range(n_time):
             for m in range(8):
                 attention[b, t, m] = attention_c[m]
-
-    # attention_o[b, t, h, e] = sum[s] attention_v_head[b, s, h, e]
-    #     *attention_p[b, h, t, s]
-    #     where t >= s
-    for b in range(n_batch):
-        for h in range(2):
-            matmul_of_lower(
-                attention_p[b, h], attention_v_head[b, :, h], attention_o[b, :, h], 0
-            )
 
     # attention[b, t, m] += sum[h, e] attention_o[b, t, h, e]*attention_W[h, e, m]
     matmul_add(
@@ -165,17 +158,17 @@ def forward(params, x, y, workspace):
     attention_q_head = view(workspace, 0, (n_batch, n_time, 2, 4))
     attention_k_head = view(workspace, 8 * n_batch * n_time, (n_batch, n_time, 2, 4))
     attention_v_head = view(workspace, 16 * n_batch * n_time, (n_batch, n_time, 2, 4))
-    attention_a = view(workspace, 48 * n_batch * n_time, (n_batch, 2, n_time, n_time))
+    attention_a = view(workspace, 56 * n_batch * n_time, (n_batch, 2, n_time, n_time))
     attention_p = view(
         workspace,
-        48 * n_batch * n_time + 2 * n_batch * n_time * n_time,
+        56 * n_batch * n_time + 2 * n_batch * n_time * n_time,
         (n_batch, 2, n_time, n_time),
     )
-    attention_o = view(workspace, 32 * n_batch * n_time, (n_batch, n_time, 2, 4))
-    attention = view(workspace, 24 * n_batch * n_time, (n_batch, n_time, 8))
+    attention_o = view(workspace, 24 * n_batch * n_time, (n_batch, n_time, 2, 4))
+    attention = view(workspace, 32 * n_batch * n_time, (n_batch, n_time, 8))
     attention_p_exp = view(
         workspace,
-        48 * n_batch * n_time + 4 * n_batch * n_time * n_time,
+        56 * n_batch * n_time + 4 * n_batch * n_time * n_time,
         (n_batch, 2, n_time, n_time),
     )
 
@@ -211,11 +204,11 @@ def forward(params, x, y, workspace):
         view(attention_v_head, 0, (n_batch * n_time, 8)),
     )
 
-    # attention_a[b, h, t, s] = sum[e] attention_q_head[b, t, h, e]
-    #     *attention_k_head[b, s, h, e]/2
-    #     where t >= s
     for b in range(n_batch):
         for h in range(2):
+            # attention_a[b, h, t, s] = sum[e] attention_q_head[b, t, h, e]
+            #     *attention_k_head[b, s, h, e]/2
+            #     where t >= s
             matmul_lower(
                 attention_q_head[b, :, h],
                 attention_k_head[b, :, h].T,
@@ -225,10 +218,6 @@ def forward(params, x, y, workspace):
             for t in range(n_time):
                 for s in range(t + 1):
                     attention_a[b, h, t, s] = real(0.5) * attention_a[b, h, t, s]
-
-    for b in range(n_batch):
-        for h in range(2):
-            for t in range(n_time):
                 # attention_p_max[b, h, t] =
                 #     max[s] stop_gradient(attention_a[b, h, t, s])
                 #     where t >= s
@@ -254,19 +243,16 @@ def forward(params, x, y, workspace):
                     attention_p[b, h, t, s] = (
                         attention_p_exp[b, h, t, s] / attention_p_total
                     )
+            # attention_o[b, t, h, e] = sum[s] attention_v_head[b, s, h, e]
+            #     *attention_p[b, h, t, s]
+            #     where t >= s
+            matmul_of_lower(
+                attention_p[b, h], attention_v_head[b, :, h], attention_o[b, :, h], 0
+            )
         # attention[b, t, m] = attention_c[m]
         for t in range(n_time):
             for m in range(8):
                 attention[b, t, m] = attention_c[m]
-
-    # attention_o[b, t, h, e] = sum[s] attention_v_head[b, s, h, e]
-    #     *attention_p[b, h, t, s]
-    #     where t >= s
-    for b in range(n_batch):
-        for h in range(2):
-            matmul_of_lower(
-                attention_p[b, h], attention_v_head[b, :, h], attention_o[b, :, h], 0
-            )
 
     # attention[b, t, m] += sum[h, e] attention_o[b, t, h, e]*attention_W[h, e, m]
     matmul_add(
@@ -297,11 +283,11 @@ def backward(params, x, y, workspace, grads):
     attention_v_head = view(workspace, 16 * n_batch * n_time, (n_batch, n_time, 2, 4))
     attention_p = view(
         workspace,
-        48 * n_batch * n_time + 2 * n_batch * n_time * n_time,
+        56 * n_batch * n_time + 2 * n_batch * n_time * n_time,
         (n_batch, 2, n_time, n_time),
     )
-    attention_o = view(workspace, 32 * n_batch * n_time, (n_batch, n_time, 2, 4))
-    attention = view(workspace, 24 * n_batch * n_time, (n_batch, n_time, 8))
+    attention_o = view(workspace, 24 * n_batch * n_time, (n_batch, n_time, 2, 4))
+    attention = view(workspace, 32 * n_batch * n_time, (n_batch, n_time, 8))
     attention_Q_bar = view(grads, 0, (8, 2, 4))
     attention_c_q_bar = view(grads, 64, (2, 4))
     attention_K_bar = view(grads, 72, (8, 2, 4))
@@ -311,23 +297,23 @@ def backward(params, x, y, workspace, grads):
     attention_W_bar = view(grads, 216, (2, 4, 8))
     attention_c_bar = view(grads, 280, (8,))
     attention_q_head_bar = view(
-        workspace, 16 * n_batch * n_time, (n_batch, n_time, 2, 4)
+        workspace, 24 * n_batch * n_time, (n_batch, n_time, 2, 4)
     )
     attention_k_head_bar = view(
-        workspace, 8 * n_batch * n_time, (n_batch, n_time, 2, 4)
+        workspace, 40 * n_batch * n_time, (n_batch, n_time, 2, 4)
     )
     attention_v_head_bar = view(
-        workspace, 32 * n_batch * n_time, (n_batch, n_time, 2, 4)
+        workspace, 48 * n_batch * n_time, (n_batch, n_time, 2, 4)
     )
     attention_a_bar = view(
-        workspace,
-        48 * n_batch * n_time + 4 * n_batch * n_time * n_time,
-        (n_batch, 2, n_time, n_time),
+        workspace, 56 * n_batch * n_time, (n_batch, 2, n_time, n_time)
     )
     attention_p_bar = view(
-        workspace, 48 * n_batch * n_time, (n_batch, 2, n_time, n_time)
+        workspace,
+        56 * n_batch * n_time + 4 * n_batch * n_time * n_time,
+        (n_batch, 2, n_time, n_time),
     )
-    attention_o_bar = view(workspace, 24 * n_batch * n_time, (n_batch, n_time, 2, 4))
+    attention_o_bar = view(workspace, 32 * n_batch * n_time, (n_batch, n_time, 2, 4))
     attention_bar = view(workspace, 40 * n_batch * n_time, (n_batch, n_time, 8))
 
     # attention_bar[b, t, m] = (attention[b, t, m] - y[b, t, m])/(4*n_batch*n_time)
@@ -358,32 +344,26 @@ def backward(params, x, y, workspace, grads):
         view(attention_W_bar, 0, (8, 8)),
     )
 
-    # attention_v_head_bar[b, t, h, e] = sum[s] attention_p[b, h, s, t]
-    #     *attention_o_bar[b, s, h, e]
-    #     where s >= t
     for b in range(n_batch):
         for h in range(2):
+            # attention_v_head_bar[b, t, h, e] = sum[s] attention_p[b, h, s, t]
+            #     *attention_o_bar[b, s, h, e]
+            #     where s >= t
             matmul_of_upper(
                 attention_p[b, h].T,
                 attention_o_bar[b, :, h],
                 attention_v_head_bar[b, :, h],
                 0,
             )
-
-    # attention_p_bar[b, h, t, s] = sum[e] attention_v_head[b, s, h, e]
-    #     *attention_o_bar[b, t, h, e]
-    #     where t >= s
-    for b in range(n_batch):
-        for h in range(2):
+            # attention_p_bar[b, h, t, s] = sum[e] attention_v_head[b, s, h, e]
+            #     *attention_o_bar[b, t, h, e]
+            #     where t >= s
             matmul_lower(
                 attention_o_bar[b, :, h],
                 attention_v_head[b, :, h].T,
                 attention_p_bar[b, h],
                 0,
             )
-
-    for b in range(n_batch):
-        for h in range(2):
             for t in range(n_time):
                 # D_attention_p[b, h, t] = sum[s] attention_p_bar[b, h, t, s]
                 #     *attention_p[b, h, t, s]
@@ -401,12 +381,9 @@ def backward(params, x, y, workspace, grads):
                         attention_p[b, h, t, s]
                         * (attention_p_bar[b, h, t, s] - D_attention_p)
                     )
-
-    # attention_q_head_bar[b, t, h, e] = sum[s] attention_k_head[b, s, h, e]
-    #     *attention_a_bar[b, h, t, s]/2
-    #     where t >= s
-    for b in range(n_batch):
-        for h in range(2):
+            # attention_q_head_bar[b, t, h, e] = sum[s] attention_k_head[b, s, h, e]
+            #     *attention_a_bar[b, h, t, s]/2
+            #     where t >= s
             matmul_of_lower(
                 attention_a_bar[b, h],
                 attention_k_head[b, :, h],
@@ -418,12 +395,9 @@ def backward(params, x, y, workspace, grads):
                     attention_q_head_bar[b, t, h, e] = (
                         real(0.5) * attention_q_head_bar[b, t, h, e]
                     )
-
-    # attention_k_head_bar[b, t, h, e] = sum[s] attention_q_head[b, s, h, e]
-    #     *attention_a_bar[b, h, s, t]/2
-    #     where s >= t
-    for b in range(n_batch):
-        for h in range(2):
+            # attention_k_head_bar[b, t, h, e] = sum[s] attention_q_head[b, s, h, e]
+            #     *attention_a_bar[b, h, s, t]/2
+            #     where s >= t
             matmul_of_upper(
                 attention_a_bar[b, h].T,
                 attention_q_head[b, :, h],

@@ -25,30 +25,26 @@ def predict_into(params, x, workspace, out):
     conv_c = view(params, 36, (4,))
     out_W = view(params, 40, (100, 5))
     out_c = view(params, 540, (5,))
-    conv = view(workspace, 400 * n_batch, (n_batch, 4, 10, 10))
-    flatten = view(workspace, 1700 * n_batch, (n_batch, 100))
-    conv_z_sum = view(workspace, 0, (n_batch, 4, 10, 10))
-    x_patches = view(workspace, 800 * n_batch, (n_batch, 1, 3, 3, 10, 10))
+    conv = view(workspace, 0, (n_batch, 4, 10, 10))
+    flatten = view(workspace, 800 * n_batch, (n_batch, 100))
+    conv_z_sum = view(workspace, 400 * n_batch, (n_batch, 4, 10, 10))
+    x_patches = view(workspace, 900 * n_batch, (n_batch, 1, 3, 3, 10, 10))
 
-    # x_patches[b, c, u, v, p, q] = x[b, c, p + u, q + v]
     for b in range(n_batch):
+        # x_patches[b, c, u, v, p, q] = x[b, c, p + u, q + v]
         for c in range(1):
             for u in range(3):
                 for v in range(3):
                     for p in range(10):
                         for q in range(10):
                             x_patches[b, c, u, v, p, q] = x[b, c, p + u, q + v]
-
-    # conv_z_sum[b, o, p, q] = sum[c, u, v] x_patches[b, c, u, v, p, q]
-    #     *conv_K[o, c, u, v]
-    for b in range(n_batch):
+        # conv_z_sum[b, o, p, q] = sum[c, u, v] x_patches[b, c, u, v, p, q]
+        #     *conv_K[o, c, u, v]
         matmul(
             view(conv_K, 0, (4, 9)),
             view(x_patches, 0, (n_batch, 9, 100))[b],
             view(conv_z_sum, 0, (n_batch, 4, 100))[b],
         )
-
-    for b in range(n_batch):
         for o in range(4):
             # conv[b, o, p, q] = relu(conv_z_sum[b, o, p, q] + conv_c[o])
             for p in range(10):
@@ -79,35 +75,31 @@ def forward(params, x, label, workspace):
     conv_c = view(params, 36, (4,))
     out_W = view(params, 40, (100, 5))
     out_c = view(params, 540, (5,))
-    conv = view(workspace, 400 * n_batch, (n_batch, 4, 10, 10))
-    flatten = view(workspace, 2100 * n_batch, (n_batch, 100))
+    conv = view(workspace, 0, (n_batch, 4, 10, 10))
+    flatten = view(workspace, 1200 * n_batch, (n_batch, 100))
     out = view(workspace, 2300 * n_batch, (n_batch, 5))
-    conv_z_sum = view(workspace, 0, (n_batch, 4, 10, 10))
+    conv_z_sum = view(workspace, 400 * n_batch, (n_batch, 4, 10, 10))
     loss_max = view(workspace, 2305 * n_batch, (n_batch,))
     loss_total = view(workspace, 2306 * n_batch, (n_batch,))
     loss_exp = view(workspace, 2307 * n_batch, (n_batch, 5))
     log_loss_total = view(workspace, 2312 * n_batch, (n_batch,))
-    x_patches = view(workspace, 1200 * n_batch, (n_batch, 1, 3, 3, 10, 10))
+    x_patches = view(workspace, 1300 * n_batch, (n_batch, 1, 3, 3, 10, 10))
 
-    # x_patches[b, c, u, v, p, q] = x[b, c, p + u, q + v]
     for b in range(n_batch):
+        # x_patches[b, c, u, v, p, q] = x[b, c, p + u, q + v]
         for c in range(1):
             for u in range(3):
                 for v in range(3):
                     for p in range(10):
                         for q in range(10):
                             x_patches[b, c, u, v, p, q] = x[b, c, p + u, q + v]
-
-    # conv_z_sum[b, o, p, q] = sum[c, u, v] x_patches[b, c, u, v, p, q]
-    #     *conv_K[o, c, u, v]
-    for b in range(n_batch):
+        # conv_z_sum[b, o, p, q] = sum[c, u, v] x_patches[b, c, u, v, p, q]
+        #     *conv_K[o, c, u, v]
         matmul(
             view(conv_K, 0, (4, 9)),
             view(x_patches, 0, (n_batch, 9, 100))[b],
             view(conv_z_sum, 0, (n_batch, 4, 100))[b],
         )
-
-    for b in range(n_batch):
         for o in range(4):
             # conv[b, o, p, q] = relu(conv_z_sum[b, o, p, q] + conv_c[o])
             for p in range(10):
@@ -160,8 +152,8 @@ def backward(params, label, workspace, positions, grads):
     """Differentiate the loss; follows `forward`."""
     n_batch = label.shape[0]
     out_W = view(params, 40, (100, 5))
-    conv = view(workspace, 400 * n_batch, (n_batch, 4, 10, 10))
-    flatten = view(workspace, 2100 * n_batch, (n_batch, 100))
+    conv = view(workspace, 0, (n_batch, 4, 10, 10))
+    flatten = view(workspace, 1200 * n_batch, (n_batch, 100))
     loss_total = view(workspace, 2306 * n_batch, (n_batch,))
     loss_exp = view(workspace, 2307 * n_batch, (n_batch, 5))
     pool_argmax = view(positions, 0, (n_batch, 4, 5, 5))
@@ -169,11 +161,11 @@ def backward(params, label, workspace, positions, grads):
     conv_c_bar = view(grads, 36, (4,))
     out_W_bar = view(grads, 40, (100, 5))
     out_c_bar = view(grads, 540, (5,))
-    conv_z_bar = view(workspace, 0, (n_batch, 4, 10, 10))
+    conv_z_bar = view(workspace, 400 * n_batch, (n_batch, 4, 10, 10))
     conv_bar = view(workspace, 800 * n_batch, (n_batch, 4, 10, 10))
     flatten_bar = view(workspace, 2200 * n_batch, (n_batch, 100))
     out_bar = view(workspace, 2300 * n_batch, (n_batch, 5))
-    x_patches = view(workspace, 1200 * n_batch, (n_batch, 1, 3, 3, 10, 10))
+    x_patches = view(workspace, 1300 * n_batch, (n_batch, 1, 3, 3, 10, 10))
 
     out_c_bar[:] = real(0.0)
     for b in range(n_batch):
@@ -207,6 +199,7 @@ def backward(params, label, workspace, positions, grads):
     matmul(flatten.T, out_bar, out_W_bar)
 
     conv_bar[:, :, :, :] = real(0.0)
+    conv_K_bar[:, :, :, :] = real(0.0)
     for b in range(n_batch):
         for o in range(4):
             # conv_bar[b, o, 2*p + u, 2*q + v] += flatten_bar[b, 25*o + 5*p + q]
@@ -225,6 +218,13 @@ def backward(params, label, workspace, positions, grads):
                     conv_z_bar[b, o, p, q] = (
                         conv_bar[b, o, p, q] * step(conv[b, o, p, q])
                     )
+        # conv_K_bar[o, c, u, v] = sum[b, p, q] x_patches[b, c, u, v, p, q]
+        #     *conv_z_bar[b, o, p, q]
+        matmul_add(
+            view(conv_z_bar, 0, (n_batch, 4, 100))[b],
+            view(x_patches, 0, (n_batch, 9, 100))[b].T,
+            view(conv_K_bar, 0, (4, 9)),
+        )
 
     # conv_c_bar[o] = sum[b, p, q] conv_z_bar[b, o, p, q]
     for o in range(4):
@@ -234,16 +234,6 @@ def backward(params, label, workspace, positions, grads):
                 for q in range(10):
                     total += conv_z_bar[b, o, p, q]
         conv_c_bar[o] = total
-
-    # conv_K_bar[o, c, u, v] = sum[b, p, q] x_patches[b, c, u, v, p, q]
-    #     *conv_z_bar[b, o, p, q]
-    conv_K_bar[:, :, :, :] = real(0.0)
-    for b in range(n_batch):
-        matmul_add(
-            view(conv_z_bar, 0, (n_batch, 4, 100))[b],
-            view(x_patches, 0, (n_batch, 9, 100))[b].T,
-            view(conv_K_bar, 0, (4, 9)),
-        )
 
 
 @kernel

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import sympy as sp
 
-from symbp.ir import NonNegative, Reduction, Zero
+from symbp.ir import Affine, NonNegative, Reduction, Zero
 from symbp.ir.nodes import Fill, Loop, Note
 from symbp.ir.plan import Kind, Nest
 from symbp.schedule.classify import classify
@@ -168,10 +168,10 @@ def product(s: Small) -> None:
     s.eq.let("b", (s.n, s.j), a[s.n, s.i] * w[s.i, s.j], (s.i,))
 
 
-def batched_product(s: Small) -> None:
-    x, w = s.given("x", "nmi"), s.given("w", "nij")
-    a = s.eq.let("a", (s.n, s.m, s.i), x[s.n, s.m, s.i] + 1)
-    s.eq.let("b", (s.n, s.m, s.j), a[s.n, s.m, s.i] * w[s.n, s.i, s.j], (s.i,))
+def two_products(s: Small) -> None:
+    x, w, v = s.given("x", "ni"), s.given("w", "ij"), s.given("v", "jk")
+    a = s.eq.let("a", (s.n, s.j), x[s.n, s.i] * w[s.i, s.j], (s.i,))
+    s.eq.let("b", (s.n, s.k), a[s.n, s.j] * v[s.j, s.k], (s.j,))
 
 
 def gathered(s: Small) -> None:
@@ -191,7 +191,7 @@ def cleared_after_use(s: Small) -> None:
     "declare",
     [
         earlier_element, later_element, transposed, whole, one_element, other_extent, other_start, product,
-        batched_product, gathered, cleared_after_use,
+        two_products, gathered, cleared_after_use,
     ],
 )  # fmt: skip
 def test_what_stays_apart(declare: Callable[[Small], None]) -> None:
@@ -264,3 +264,84 @@ def test_a_fill_that_concerns_the_first_keeps_them_apart() -> None:
     first, second = nests(s)
     assert len(fuse_nests([first, Nest(second.statements, (Fill("c"), *second.nodes), Kind.MAP)])) == 1
     assert len(fuse_nests([first, Nest(second.statements, (Fill("a"), *second.nodes), Kind.MAP)])) == 2
+
+
+# ------------------------------------------------------------------------------------------------------ around products
+
+
+def test_a_loop_of_products_takes_in_what_comes_before_and_after() -> None:
+    s = Small()
+    x, w = s.given("x", "nmi"), s.given("w", "nij")
+    a = s.eq.let("a", (s.n, s.m, s.i), x[s.n, s.m, s.i] + 1)
+    b = s.eq.let("b", (s.n, s.m, s.j), a[s.n, s.m, s.i] * w[s.n, s.i, s.j], (s.i,))
+    s.eq.let("c", (s.n, s.m, s.j), 2 * b[s.n, s.m, s.j])
+    assert fused(s) == [
+        "for n in 0..n_n:",
+        "  for m in 0..n_n:",
+        "    for i in 0..5:",
+        "      a[n, m, i] = 1 + x[n, m, i]",
+        "  b[n, 0:n_n, 0:6] = a[n, 0:n_n, 0:5] @ w[n, 0:5, 0:6]",
+        "  for m in 0..n_n:",
+        "    for j in 0..6:",
+        "      c[n, m, j] = 2*b[n, m, j]",
+    ]
+
+
+def test_what_follows_a_scaled_product_joins_the_loop_that_scales() -> None:
+    s = Small()
+    x, w = s.given("x", "ni"), s.given("w", "ij")
+    a = s.eq.let("a", (s.n, s.j), 3 * x[s.n, s.i] * w[s.i, s.j], (s.i,))
+    s.eq.let("b", (s.n, s.j), a[s.n, s.j] ** 2)
+    assert fused(s) == [
+        "a[0:n_n, 0:6] = x[0:n_n, 0:5] @ w[0:5, 0:6]",
+        "for n in 0..n_n:",
+        "  for j in 0..6:",
+        "    a[n, j] = 3*a[n, j]",
+        "    b[n, j] = a[n, j]**2",
+    ]
+
+
+def heads(s: Small, step: int, width: int, start: int = 0) -> None:
+    """Two sets of heads of `width` columns, each `step` columns after the last; the second uses the first."""
+    h, e, wide = s.eq.axis("h", 3), s.eq.axis("e", width), s.eq.axis("wide", 2 * step + width + start + 9)
+    x, w = s.eq.given("x", h, s.n, s.m), s.eq.given("w", s.n, wide)
+    shape = (s.size, s.eq.extents[wide])
+    at = (s.n, step * h + e)
+    o = s.eq.let("o", (h, s.n, e), x[h, s.n, s.m] * w[s.m, step * h + e], (s.m,), at=at, shape=shape)
+    s.eq.let("p", (h, s.n, s.m), o[s.n, step * h + e + start] * w[s.m, step * h + e], (e,))
+
+
+@pytest.mark.parametrize(
+    ("step", "width", "start", "together"),
+    [
+        (5, 5, 0, True),
+        (7, 5, 0, True),
+        (7, 5, 2, True),  # reads from 7*h + 2 what was written up to 7*h + 5, and what nobody writes
+        (7, 5, 3, False),  # the last column is the first of the next head
+        (4, 5, 0, False),  # heads that share a column
+    ],
+)
+def test_heads_in_one_axis_are_told_apart(step: int, width: int, start: int, together: bool) -> None:
+    s = Small()
+    heads(s, step, width, start)
+    assert len(fuse_nests(nests(s))) == (1 if together else 2)
+
+
+def test_groups_of_heads_that_lie_one_after_the_other_meet_nowhere() -> None:
+    s = Small()
+    h, e, wide = s.eq.axis("h", 3), s.eq.axis("e", 5), s.eq.axis("wide", 30)
+    x, w = s.eq.given("x", h, s.n, s.m), s.eq.given("w", s.n, wide)
+    for start in (15, 0):
+        s.eq.let(
+            "o",
+            (h, s.n, e),
+            x[h, s.n, s.m] * w[s.m, 5 * h + e + start],
+            (s.m,),
+            at=(s.n, 5 * h + e + start),
+            shape=(s.size, Affine.of(30)),
+        )
+    assert fused(s) == [
+        "for h in 0..3:",
+        "  o[0:n_n, 5*h + 15:5*h + 20] = x[h, 0:n_n, 0:n_n] @ w[0:n_n, 5*h + 15:5*h + 20]",
+        "  o[0:n_n, 5*h:5*h + 5] = x[h, 0:n_n, 0:n_n] @ w[0:n_n, 5*h:5*h + 5]",
+    ]
