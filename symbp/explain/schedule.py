@@ -58,10 +58,12 @@ def _sizes_line(account: Account, sizes: Mapping[str, int]) -> str:
 
 def _passes(passes: Sequence[PassRecord]) -> list[str]:
     lines = ["Passes", "------"]
+    passes = [p for p in passes if not (p.before == p.after and p.before.startswith("0 "))]  # it had nothing before it
     width = max((len(p.name) for p in passes), default=0)
     amounts = max((len(_amount(p)) for p in passes), default=0)
     part = None
-    for record in passes:
+    parts = list(dict.fromkeys(p.part for p in passes))
+    for record in sorted(passes, key=lambda p: parts.index(p.part)):
         if record.part != part:
             part = record.part
             lines.append(f"{_PARTS.get(part, part)}:")
