@@ -18,6 +18,7 @@ import numpy as np
 
 from symbp.runtime.elementary import OPTIONS, exp, exp_below, expm1, log, log1p, softplus, tanh
 from symbp.runtime.error_function import erf, erfc
+from symbp.runtime.extremes import larger, smaller
 from symbp.runtime.jit import kernel
 from symbp.runtime.power import power
 from symbp.runtime.trigonometry import cos, sin
@@ -110,13 +111,13 @@ def absolute(x):
 @kernel(cache=False, **OPTIONS)
 def maximum(a, b):
     """The larger of two; NaN if either is."""
-    return a if a >= b or a != a else b
+    return larger(a, b)
 
 
 @kernel(cache=False, **OPTIONS)
 def minimum(a, b):
     """The smaller of two; NaN if either is."""
-    return a if a <= b or a != a else b
+    return smaller(a, b)
 
 
 @kernel(cache=False, **OPTIONS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import platform
 import re
 from collections.abc import Callable
 from functools import cache
@@ -15,6 +16,7 @@ import pytest
 from numba import njit
 
 from symbp.runtime import scalar
+from symbp.runtime.jit import kernel
 
 N_EACH = 60
 
@@ -222,3 +224,35 @@ def test_two_arguments() -> None:
     for function in (scalar.maximum, scalar.minimum):
         assert math.isnan(function(NAN, 1.0))
         assert math.isnan(function(1.0, NAN))
+
+
+@kernel(cache=False)  # whose machine code is looked at
+def _extremes(x, result):
+    best, least = x[0], x[0]
+    for i in range(x.shape[0]):
+        best = scalar.maximum(best, x[i])
+        least = scalar.minimum(least, x[i])
+    result[0], result[1] = best, least
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [1, 2, 7, 16, 67])
+def test_the_extremes_of_a_row(dtype: type, size: int) -> None:
+    """Searched in several lanes at once, and still NaN wherever one is."""
+    x = np.random.default_rng(size).normal(size=size).astype(dtype)
+    result = np.empty(2, dtype)
+    _extremes(x, result)
+    assert result.tolist() == [x.max(), x.min()]
+    for place in range(size):
+        spoilt = x.copy()
+        spoilt[place] = NAN
+        _extremes(spoilt, result)
+        assert np.isnan(result).all()
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="looks for instructions of x86")
+def test_the_largest_of_a_row_is_searched_in_vectors() -> None:
+    _extremes(np.zeros(3, np.float32), np.empty(2, np.float32))
+    text = _extremes.inspect_asm(_extremes.signatures[-1])
+    assert re.search(r"maxp[sd]", text)
+    assert re.search(r"minp[sd]", text)
