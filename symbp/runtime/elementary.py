@@ -172,6 +172,26 @@ def expm1(x):
     return x if abs(x) < type(x)(1e-30) else type(x)(2) * result
 
 
+def signed(size, x):
+    """A number of that size, 0 or more, with the sign of x, which zero has too."""
+    raise NotImplementedError
+
+
+@overload(signed, jit_options=OVERLOAD)
+def _signed_for(size, x):
+    if x == types.float32:
+        sign = np.int32(-(2**31))
+        return lambda size, x: np.int32(np.float32(size).view(np.int32) | (np.float32(x).view(np.int32) & sign)).view(
+            np.float32
+        )
+    if x == types.float64:
+        sign = np.int64(-(2**63))
+        return lambda size, x: np.int64(np.float64(size).view(np.int64) | (np.float64(x).view(np.int64) & sign)).view(
+            np.float64
+        )
+    return None
+
+
 @kernel(cache=False, **OPTIONS)
 def tanh(x):
     """``(e - 1)/(e + 1)`` with ``e = exp(2|x|)``; accurate near 0 and exactly ±1 where it rounds to that."""
@@ -181,8 +201,7 @@ def tanh(x):
     bits, r = _reduced(type(x)(2) * (limit if size > limit else size))
     p = r * r * _exp_tail(r) + r
     scale = _two_to_the(bits, 0)
-    y = (p * scale + (scale - one)) / (p * scale + (scale + one))
-    return -y if x < 0 else (y if x > 0 else x)
+    return signed((p * scale + (scale - one)) / (p * scale + (scale + one)), x)
 
 
 # -------------------------------------------------------------------------------------------------------- logarithms

@@ -16,7 +16,7 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from symbp.runtime.elementary import OPTIONS, OVERLOAD, exp_below
+from symbp.runtime.elementary import OPTIONS, OVERLOAD, exp_below, signed
 from symbp.runtime.jit import kernel
 
 
@@ -144,8 +144,7 @@ def _erf_for(x):
             q = q * t + np.float32(-6.34846687e-1)
             q = q * t + np.float32(-1.28717512e-1)
             far = np.float32(1) - exp_below(q * t - t)
-            y = far if t > np.float32(0.921875) else near
-            return -y if x < 0 else (y if x > 0 else x)
+            return signed(far if t > np.float32(0.921875) else near, x)
 
         return erf32
     if x == types.float64:
@@ -169,8 +168,7 @@ def _erf_for(x):
             p = p * s + 1.2837916709551256e-01
             near = p * t + t
             far = 1.0 - exp_below(-s) * _scaled(t)
-            y = far if t > 1.0 else near
-            return -y if x < 0 else (y if x > 0 else x)
+            return signed(far if t > 1.0 else near, x)
 
         return erf64
     return None
