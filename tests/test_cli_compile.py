@@ -26,6 +26,16 @@ model.optimizer(SGD(learning_rate=0.1))
 """
 
 
+LINE = """\
+from symbp import Model, mean
+
+model = Model("line")
+b = model.axis("b", "batch")
+x, y = model.input("x", b), model.input("y", b)
+model.loss(mean((model.parameter("m")[()] * x[b] - y[b]) ** 2, b))
+"""
+
+
 @pytest.fixture
 def spec(tmp_path: Path) -> Path:
     path = tmp_path / "spec.py"
@@ -164,3 +174,18 @@ def test_a_package_whose_name_is_taken_is_not_warmed(run: Any, spec: Path, tmp_p
     ran = run("compile", spec, "-o", tmp_path, "--warm")
     assert ran.status == 2
     assert "the kernels of 'json' cannot be compiled: 'json' is imported from " in " ".join(ran.err.split())
+
+
+def test_warming_for_a_gpu_keeps_the_ptx_of_every_kernel(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("numba_cuda")
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
+    spec = tmp_path / "line.py"
+    spec.write_text(LINE, encoding="utf-8")
+    first = json.loads(run("compile", spec, "-o", tmp_path, "--target", "cuda", "--warm", "--json").out)["warmed"]
+    kept = sorted(p.name for p in (tmp_path / "cache").rglob("*.ptx"))
+    assert len(kept) == len(first) > 0
+    assert all(step["compiled"] == 1 and step["loaded"] == 0 for step in first)
+    again = json.loads(run("compile", spec, "-o", tmp_path, "--target", "cuda", "--warm", "--json").out)["warmed"]
+    assert all(step["compiled"] == 0 and step["loaded"] == 1 for step in again)

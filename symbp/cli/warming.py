@@ -54,7 +54,7 @@ def print_steps(package: Path, steps: Sequence[Warmed]) -> None:
     """A line for each step, and what all of them come to."""
     out = show.people()
     rows = [
-        [Text(f"  {s.name}", style="bold"), Text(f"{s.seconds:.2f} s"), Text(_found(s), style="dim")]
+        [Text(f"  {s.name}", style="bold"), Text(f"{s.seconds:>7.2f} s"), Text(_found(s), style="dim")]
         for s in steps
         if s.compiled or s.loaded
     ]
