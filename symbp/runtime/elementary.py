@@ -5,7 +5,7 @@ float32 stays float32 and float64 stays float64 throughout.
 
 Errors against mpmath over the whole range, float32 and float64, stay below these units in the last place: exp 1,
 expm1 2, log 1, log1p 2, tanh 3, softplus 2.5. Infinities, NaN, zeros, numbers below the normal range and overflow
-behave as in C. In a loop on one core of a Zen 5 (AVX-512) each takes 0.2 to 0.3 ns a number in float32, 0.4 to 0.8 in
+behave as in C. In a loop on one core of a Zen 5 (AVX-512) each takes 0.13 to 0.27 ns a number in float32, 0.4 to 1 in
 float64.
 
 Methods: exp by Cody and Waite (1980), ``x = n*log(2) + r``, with a minimax polynomial in r; log by the series of
@@ -40,6 +40,8 @@ ROUND64 = 6755399441055744.0
 _LN2_HIGH32, _LN2_LOW32 = np.float32(0.693359375), np.float32(-2.12194440e-4)
 _LN2_HIGH64, _LN2_LOW64 = 6.93147180369123816490e-01, 1.90821492927058770002e-10
 _LOG2E = 1.4426950408889634074
+
+_SIGN32, _SIGN64 = np.int32(-(2**31)), np.int64(-(2**63))
 
 
 def _reduced(x):
@@ -180,15 +182,13 @@ def signed(size, x):
 @overload(signed, jit_options=OVERLOAD)
 def _signed_for(size, x):
     if x == types.float32:
-        sign = np.int32(-(2**31))
-        return lambda size, x: np.int32(np.float32(size).view(np.int32) | (np.float32(x).view(np.int32) & sign)).view(
-            np.float32
-        )
+        return lambda size, x: np.int32(
+            np.float32(size).view(np.int32) | (np.float32(x).view(np.int32) & _SIGN32)
+        ).view(np.float32)
     if x == types.float64:
-        sign = np.int64(-(2**63))
-        return lambda size, x: np.int64(np.float64(size).view(np.int64) | (np.float64(x).view(np.int64) & sign)).view(
-            np.float64
-        )
+        return lambda size, x: np.int64(
+            np.float64(size).view(np.int64) | (np.float64(x).view(np.int64) & _SIGN64)
+        ).view(np.float64)
     return None
 
 
