@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 
 import pytest
@@ -10,7 +11,7 @@ import sympy as sp
 
 import symbp as sb
 from symbp import LSTM, Dense, Model, SelfAttention, mean, relu, softmax_cross_entropy
-from symbp.ir import Affine, NonNegative, Size, Zero
+from symbp.ir import Affine, NonNegative, Size, Tensor, Zero
 from symbp.ir import functions as fn
 from symbp.ir.affine import Index, floor_div
 from symbp.ir.cost import Cost, evaluate, nanoseconds
@@ -60,23 +61,45 @@ def plan_of(model: Callable[[], Model], machine: Machine) -> Plan:
     return compile_to_plan(model(), machine=machine).plan
 
 
-def counted(nest: Nest, plan: Plan, sizes: dict[str, int]) -> Counted:
-    found = Counted(sizes, plan.tensors)
-    found.run(nest.nodes, {})
-    return found
+class Sizes(dict[str, int]):
+    """Run-time sizes; of what is cut along the batch, one chunk and one share are everything."""
+
+    def __init__(self, n_batch: int, n_time: int) -> None:
+        super().__init__(n_batch=n_batch, n_time=n_time, n_parameters=11, rows=n_batch, first=0)
+
+    def get(self, name: str, default: int | None = None) -> int:  # type: ignore[override]
+        return self[name]
+
+    def __missing__(self, name: str) -> int:
+        side, _, extent = name.partition("_")
+        return {"first": 0, "last": int(extent)}[side]
 
 
-def nests_without_data(plan: Plan) -> list[Nest]:
-    """Nests in which neither conditions nor data decide what is done."""
-    kept = []
+@dataclass(frozen=True)
+class Case:
+    """A nest in which neither conditions nor data decide what is done, and the tensors that it sees."""
+
+    nest: Nest
+    tensors: dict[str, Tensor]
+
+    def counted(self, sizes: Sizes) -> Counted:
+        found = Counted(sizes, self.tensors)
+        found.run(self.nest.nodes, {})
+        return found
+
+
+def cases_of(plan: Plan) -> list[Case]:
+    found = []
     for procedure in plan.procedures:
+        tensors = {**plan.tensors, **{t.name: t for t in getattr(procedure, "tensors", ())}}
         for nest in procedure.nests:
+            case = Case(nest, tensors)
             try:
-                counted(nest, plan, {"n_batch": 2, "n_time": 2, "n_parameters": 2})
+                case.counted(Sizes(2, 2))
             except AssertionError:
                 continue
-            kept.append(nest)
-    return kept
+            found.append(case)
+    return found
 
 
 SIZES = ((1, 1), (7, 1), (1, 13), (3, 7))
@@ -85,30 +108,26 @@ SIZES = ((1, 1), (7, 1), (1, 13), (3, 7))
 @pytest.mark.parametrize("model", [perceptron, recurrent, causal])
 @pytest.mark.parametrize("machine", [Machine.LOOPS, Machine.TEAMS])
 def test_operations_are_those_that_the_loops_carry_out(model: Callable[[], Model], machine: Machine) -> None:
-    plan = plan_of(model, machine)
-    nests = nests_without_data(plan)
-    assert len(nests) >= 7
-    for nest in nests:
-        cost = nest_cost(nest, plan.tensors)
-        for n_batch, n_time in SIZES:
-            sizes = {"n_batch": n_batch, "n_time": n_time, "n_parameters": 11}
-            found = counted(nest, plan, sizes)
+    cases = cases_of(plan_of(model, machine))
+    assert len(cases) >= 7
+    for case in cases:
+        cost = nest_cost(case.nest, case.tensors)
+        for sizes in (Sizes(*numbers) for numbers in SIZES):
+            found = case.counted(sizes)
             shown = [evaluate(v, sizes) for v in (cost.flops, cost.calls, cost.in_products)]
-            assert shown == [found.flops, found.calls, found.in_products], (nest.statements, sizes)
+            assert shown == [found.flops, found.calls, found.in_products], (case.nest.statements, sizes)
 
 
 @pytest.mark.parametrize("model", [perceptron, recurrent])
 @pytest.mark.parametrize("machine", [Machine.LOOPS, Machine.TEAMS])
 def test_bytes_are_those_of_the_elements_that_the_loops_touch(model: Callable[[], Model], machine: Machine) -> None:
-    plan = plan_of(model, machine)
-    for nest in nests_without_data(plan):
-        traffic = nest_cost(nest, plan.tensors, itemsize=8).bytes
-        for n_batch, n_time in SIZES:
-            sizes = {"n_batch": n_batch, "n_time": n_time, "n_parameters": 11}
-            found = counted(nest, plan, sizes)
-            # Of a recurrence that adds to a step and then reads it, each is counted once, the first time twice.
-            slack = 0.1 if nest.kind is Kind.SCAN else 0.0
-            assert evaluate(traffic, sizes) == pytest.approx(8 * found.passes, rel=slack), (nest.statements, sizes)
+    for case in cases_of(plan_of(model, machine)):
+        traffic = nest_cost(case.nest, case.tensors, itemsize=8).bytes
+        # Of a recurrence that adds to a step and then reads it, each is counted once, the first time twice.
+        slack = 0.1 if case.nest.kind is Kind.SCAN else 0.0
+        for sizes in (Sizes(*numbers) for numbers in SIZES):
+            passes = case.counted(sizes).passes
+            assert evaluate(traffic, sizes) == pytest.approx(8 * passes, rel=slack), (case.nest.statements, sizes)
 
 
 def cost_of_last(small: Small, *outputs: str) -> Cost:
