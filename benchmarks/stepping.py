@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest import mock
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -38,7 +38,7 @@ class Stepper:
     """Parameters, state, data and memory for a module's kernels, held from step to step.
 
     ``stepper()`` does one step in one compiled call; a module without an optimizer computes loss and gradient alone.
-    Where Numba may use several threads, the kernels are those that share their work out, if the module has them.
+    The kernels are those for several threads where the module itself would take them.
     """
 
     def __init__(
@@ -46,11 +46,12 @@ class Stepper:
     ) -> None:
         self.net = net
         self.params, self.grads = net.PARAMETERS.zeros(), net.PARAMETERS.zeros()
+        for name in self.params:
+            self.params[name] = np.reshape(parameters[name], self.params[name].shape)
         self.inputs = {declared.name: self._as_given(inputs[declared.name]) for declared in net.INPUTS}
+        self.workers = worker_count(net, lambda: net.loss_and_grad(self.params, *self.inputs.values()))
         self._given: dict[str, Any] = {**self.inputs, "params": self.params.flat, "grads": self.grads.flat}
-        for memory in ("workspace", "positions"):
-            if hasattr(net, f"train_{memory}"):
-                self._given[memory] = getattr(net, f"train_{memory}")(**sizes)
+        self._given |= memories(net, "train", sizes, self.workers)
         if hasattr(net, "OPTIMIZER"):
             self.state = net.optimizer_state(self.params)
             self._given |= {"numbers": self.state.numbers, "count": self.state.count}
@@ -58,13 +59,12 @@ class Stepper:
             self._kernel, self._arguments = self._call("train_step")
         else:
             self._kernel, self._arguments = self._call("loss_and_grad")
-        self.reset(parameters)
 
     def _as_given(self, array: Array) -> Array:
         return np.ascontiguousarray(array if array.dtype.kind == "i" else array.astype(self.net.DTYPE))
 
     def _call(self, name: str) -> tuple[Any, tuple[Any, ...]]:
-        function = kernel(self.net, name)
+        function = kernel(self.net, name, self.workers)
         return function, tuple(self._given[name] for name in inspect.signature(function.py_func).parameters)
 
     def __call__(self) -> float:
@@ -101,7 +101,7 @@ class EpochOfSteps:
     """
 
     def __init__(self, stepper: Stepper, steps: int) -> None:
-        function = kernel(stepper.net, "train_steps")
+        function = kernel(stepper.net, "train_steps", stepper.workers)
         names = list(inspect.signature(function.py_func).parameters)
         batched = [name for name in stepper.inputs if f"{name}_batch" in names]
         batch = stepper.inputs[batched[0]].shape[0]
@@ -116,7 +116,27 @@ class EpochOfSteps:
         self._kernel(*self._arguments(self.steps if steps is None else steps))
 
 
-def kernel(net: ModuleType, name: str) -> Any:
-    """``<name>_threads`` where Numba has several threads and the module has that kernel, else ``<name>_into``."""
+def kernel(net: ModuleType, name: str, workers: int) -> Any:
+    """``<name>_threads`` where there are several workers and the module has that kernel, else ``<name>_into``."""
     threaded = getattr(net.kernels, f"{name}_threads", None)
-    return threaded if threaded is not None and numba.get_num_threads() > 1 else getattr(net.kernels, f"{name}_into")
+    return threaded if threaded is not None and workers > 1 else getattr(net.kernels, f"{name}_into")
+
+
+def worker_count(net: ModuleType, call: Callable[[], object]) -> int:
+    """How many threads a function of the module shares its work out to when it is called so."""
+    if not hasattr(net, "worker_count"):
+        return 1
+    with mock.patch.object(net, "worker_count", wraps=net.worker_count) as asked:
+        call()
+    return int(net.worker_count(*asked.call_args.args)) if asked.called else 1
+
+
+def memories(net: ModuleType, use: str, sizes: Mapping[str, int], workers: int = 1) -> dict[str, Array]:
+    """What the kernels of one use work in, by the names of their arguments."""
+    found = {}
+    for name in ("workspace", "positions", "chunk", "chunk_positions"):
+        function = getattr(net, f"{use}_{name}", None)
+        if function is not None:
+            rows = {"workers": workers} if "workers" in inspect.signature(function).parameters else {}
+            found[name] = function(**rows, **sizes)
+    return found

@@ -3,13 +3,14 @@
 It must have there: ``peer``, a decorator that registers a function from a workload to a step; ``Step``, the class of
 steps; ``HERE``, a folder to write to. A workload has a name and ``init()``, its parameters and data by name.
 
-    symbp          one compiled call per step, as from one's own loop: kernels.train_step_into
-    symbp_fit      many steps in one compiled call, as in fit: kernels.train_steps_into
+    symbp          one compiled call per step, as from one's own loop: kernels.train_step_into, or _threads
+    symbp_fit      many steps in one compiled call, as in fit: kernels.train_steps_into, or _threads
     symbp_checked  one call of train_step per step: it checks shapes, dtypes and values each time
 """
 
 # ruff: noqa: F821
 
+import inspect
 import os
 import sys
 from pathlib import Path
@@ -19,7 +20,7 @@ import numpy as np
 if "PEERS_EXTRA" in os.environ:  # the harness's own folder is first on the path, not that of this checkout
     sys.path.insert(0, str(Path(os.environ["PEERS_EXTRA"]).resolve().parents[1]))
 
-from benchmarks.stepping import Stepper, generated
+from benchmarks.stepping import Stepper, generated, memories
 from benchmarks.workloads import WORKLOADS as MODELS
 
 #: The harness's names for what is called otherwise in ours: names that differ only by case are refused.
@@ -61,10 +62,12 @@ class SymbpStep(Step):
     def _inference(self, net):
         """One sample in, one float out, by the kernel alone."""
         predict_into, flat = net.kernels.predict_into, self.stepper.params.flat
-        workspace, out = net.predict_workspace(n_batch=1), np.empty((1, 1), np.float32)
+        out = np.empty((1, 1), np.float32)
+        memory = memories(net, "predict", {"n_batch": 1})
+        rest = [memory.get(name, out) for name in list(inspect.signature(predict_into.py_func).parameters)[2:]]
 
         def infer(x):
-            predict_into(flat, x, workspace, out)
+            predict_into(flat, x, *rest)
             return out.item()
 
         return infer

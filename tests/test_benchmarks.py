@@ -153,13 +153,26 @@ def test_operations_of_matrix_products() -> None:
     assert WORKLOADS["swiglu_rmsnorm"].traffic(weights=0, state=0) == 4 * 2048 * (3 * 1024 + 5 * 2816)
 
 
-def test_kernels_that_share_their_work_are_taken_where_there_are_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    net: Any = SimpleNamespace(kernels=SimpleNamespace(train_step_into="one", train_step_threads="many", loss_into="l"))
-    monkeypatch.setattr("numba.get_num_threads", lambda: 1)
-    assert stepping.kernel(net, "train_step") == "one"
-    monkeypatch.setattr("numba.get_num_threads", lambda: 2)
-    assert stepping.kernel(net, "train_step") == "many"
-    assert stepping.kernel(net, "loss") == "l"
+def test_kernels_for_threads_are_taken_where_the_module_takes_them() -> None:
+    kernels = SimpleNamespace(train_step_into="one", train_step_threads="many", loss_into="l")
+
+    def count(samples: int, chunk: int) -> int:
+        return -(-samples // chunk)
+
+    net: Any = SimpleNamespace(kernels=kernels, worker_count=count)
+    assert stepping.worker_count(net, lambda: net.worker_count(100, 64)) == 2
+    assert net.worker_count is count
+    assert stepping.worker_count(SimpleNamespace(), lambda: None) == 1  # type: ignore[arg-type]
+    assert [stepping.kernel(net, "train_step", workers) for workers in (1, 2)] == ["one", "many"]
+    assert stepping.kernel(net, "loss", 2) == "l"
+
+
+def test_memory_has_a_row_for_each_worker() -> None:
+    net: Any = SimpleNamespace(
+        train_workspace=lambda n_batch, **_: n_batch, train_chunk=lambda workers=1, *, n_batch, **_: (workers, n_batch)
+    )
+    assert stepping.memories(net, "train", {"n_batch": 7}, workers=3) == {"workspace": 7, "chunk": (3, 7)}
+    assert stepping.memories(net, "predict", {"n_batch": 7}) == {}
 
 
 def test_disturbed_rounds_are_left_out() -> None:
