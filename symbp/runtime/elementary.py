@@ -4,7 +4,7 @@ The C library takes one number at a time (2 to 20 ns); these are plain arithmeti
 float32 stays float32 and float64 stays float64 throughout.
 
 Errors against mpmath over the whole range, float32 and float64, stay below these units in the last place: exp 1,
-expm1 2, log 1, log1p 2, tanh 3, softplus 2.5. Infinities, NaN, zeros, numbers below the normal range and overflow
+expm1 2, log 1, log1p 2, tanh 3, softplus 3. Infinities, NaN, zeros, numbers below the normal range and overflow
 behave as in C. In a loop on one core of a Zen 5 (AVX-512) each takes 0.13 to 0.27 ns a number in float32, 0.4 to 1 in
 float64.
 
@@ -151,10 +151,16 @@ def exp(x):
 @kernel(cache=False, **OPTIONS)
 def exp_below(x):
     """``exp(x)`` for ``x <= 0``, to 1 ulp, for less: there is no overflow."""
+    return exp_of_difference(x, type(x)(0))
+
+
+@kernel(cache=False, **OPTIONS)
+def exp_of_difference(x, small):
+    """``exp(x - small)`` for ``x <= 0``, where `small` is what rounding x lost."""
     one = type(x)(1)
     lowest, _, move, shrink, _ = _exp_limits(x)
-    x = lowest if x < lowest else x
-    bits, r = _reduced(x)
+    bits, r = _reduced(lowest if x < lowest else x)
+    r = r - small
     p = (_exp_tail(r) * r + one) * r + one
     return p * _two_to_the(bits, move) * shrink
 
