@@ -24,23 +24,36 @@ def use_of(found: Account, name: str) -> Use:
     return next(u for u in found.uses if u.name == name)
 
 
-def work_in_products(use: Use) -> int:
+def work_in_products(use: Use, n_batch: int) -> int:
+    sizes = {**SIZES, "n_batch": n_batch}
     return sum(
-        evaluate(listed.times, SIZES) * evaluate(listed.cost.in_products, {**SIZES, **listed.sizes})
+        evaluate(listed.times, sizes) * evaluate(work.cost.in_products, {**sizes, **listed.sizes})
         for listed in use.lists
+        for work in listed.works
     )
+
+
+def whole_chunks(use: Use) -> int:
+    """A number of samples that makes three whole chunks, if there are chunks."""
+    return 3 * max(listed.sizes.get("rows", 1) for listed in use.lists)
 
 
 @pytest.mark.parametrize("machine", [Machine.LOOPS, Machine.TEAMS])
 def test_products_of_a_perceptron_are_counted_as_on_paper(machine: Machine) -> None:
     found = account_of("digits", machine)
-    layers = [(64, 32), (32, 10)]
-    forward = [2 * 7 * rows * columns for rows, columns in layers]
+    forward = [2 * rows * columns for rows, columns in ((64, 32), (32, 10))]
     backward = [*forward, forward[1]]  # of both weights, and of what the second layer reads
-    calls = [listed.procedure for listed in use_of(found, "train").lists]
-    if all(not name.endswith("_rows") for name in calls):  # a chunk may hold more samples than there are here
-        assert work_in_products(use_of(found, "predict")) == sum(forward)
-        assert work_in_products(use_of(found, "train")) == sum(forward) + sum(backward)
+    for name, expected in (("predict", sum(forward)), ("train", sum(forward) + sum(backward))):
+        n_batch = whole_chunks(use_of(found, name))
+        assert work_in_products(use_of(found, name), n_batch) == expected * n_batch
+
+
+def test_products_of_a_convolution_are_counted_as_on_paper() -> None:
+    train = use_of(account_of("convolution", Machine.LOOPS), "train")
+    convolution, dense = 2 * 4 * 9 * 10 * 10, 2 * 100 * 5
+    n_batch = whole_chunks(train)
+    # Nothing needs the derivative for the image.
+    assert work_in_products(train, n_batch) == (2 * convolution + 3 * dense) * n_batch
 
 
 @pytest.mark.parametrize("machine", [Machine.LOOPS, Machine.TEAMS, Machine.ATOMICS])
