@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from symbp.ir.account import Account, Place, Use, Work, WorkList
-from symbp.ir.affine import ONE, Affine
+from symbp.ir.affine import ONE, Affine, Size
 from symbp.ir.nodes import Contract, Dealt, Fill, Node, Note
 from symbp.ir.plan import Buffer, Launch, Memory, Plan, Procedure, Repeat, Step
-from symbp.ir.program import DType, Tensor
+from symbp.ir.program import DType, Role, Tensor
 from symbp.ir.statement import Statement
 from symbp.ir.walk_nodes import walk
-from symbp.schedule.access import touched
+from symbp.schedule.access import accesses, touched
 from symbp.schedule.cost import INT_BYTES, nodes_cost
 
 #: The memories in which intermediate results live.
@@ -68,6 +68,8 @@ class _Bookkeeper:
 
     def _list(self, procedure: Procedure) -> WorkList:
         tensors = self.plan.tensors
+        if procedure.name == "update":
+            tensors = {**tensors, **_vectors(procedure)}
         start = len(self.items)
         if procedure.steps:
             self._steps(procedure.steps, (), tensors)
@@ -145,3 +147,10 @@ class _Bookkeeper:
             count = count * extent
         item = INT_BYTES if tensors[view.tensor].dtype is DType.INT else self.itemsize
         return Place(view.tensor, shape, view.memory.value, view.offset, count * item, first, last)
+
+
+def _vectors(procedure: Procedure) -> dict[str, Tensor]:
+    """What an update works on, every weight at once. It calls its vectors what it likes: the model may have a ``g``."""
+    length = (Affine.of(Size("n_parameters")),)
+    found = [a for nest in procedure.nests for a in accesses(nest.nodes) if a.subscripts is not None]
+    return {a.tensor: Tensor(a.tensor, length if a.subscripts else (), Role.STATE) for a in found}

@@ -6,6 +6,7 @@ from itertools import combinations
 
 import pytest
 
+from symbp import SGD, Model, mean
 from symbp.ir.account import Account, Use
 from symbp.ir.cost import evaluate
 from symbp.ir.plan import Machine
@@ -101,3 +102,15 @@ def test_the_size_of_a_float_counts_in_bytes_alone() -> None:
     for one, other in zip(single.uses, double.uses, strict=True):
         assert [x.cost.flops for x in one.lists] == [x.cost.flops for x in other.lists]
         assert evaluate(other.total_bytes, SIZES) == 2 * evaluate(one.total_bytes, SIZES)
+
+
+def test_a_model_may_have_a_tensor_that_is_called_like_the_optimizers_gradient() -> None:
+    model = Model("collision")
+    b, j = model.axis("b", "batch"), model.axis("j", 5)
+    g = model.input("g", b, j)
+    model.loss(mean((g[b, j] * model.parameter("w", j)[j]) ** 2, b, j))
+    model.optimizer(SGD(learning_rate=0.1))
+    found = account(compile_to_plan(model).plan)
+    (update,) = use_of(found, "update").lists
+    # Two operations for each weight; the weight is read and written, its gradient is read.
+    assert (evaluate(update.cost.flops, found.known), evaluate(update.cost.bytes, found.known)) == (2 * 5, 3 * 4 * 5)
