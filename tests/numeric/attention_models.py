@@ -69,6 +69,51 @@ def flattened_heads_torch(given: Tensors) -> torch.Tensor:
     return (scaled_attention(q, k, v) ** 3).mean()
 
 
+def looking_ahead() -> Model:
+    """Heads of five side by side in one matrix for queries, keys and values; what is two steps ahead counts too."""
+    model = Model("looking_ahead")
+    b, t, d = model.axis("b", "batch"), model.axis("t", "time"), model.axis("d", 4)
+    h, e, f, s = model.axis("h", HEADS), model.axis("e", 5), model.axis("f", 15 * HEADS), model.axis("s", t)
+    x, W, near = model.input("x", b, t, d), model.parameter("W", d, f), [s <= t + 2]
+    qkv = model.define("qkv[b, t, f]", sum(x[b, t, d] * W[d, f], d))
+    query, key, value = (lambda at, n=n: qkv[b, at, 5 * HEADS * n + 5 * h + e] for n in range(3))  # type: ignore[misc]
+    a = model.define("a[b, h, t, s]", sum(query(t) * key(s), e) / sp.sqrt(5), where=near)
+    p = model.define("p[b, h, t, s]", exp(a[b, h, t, s]) / sum(exp(a[b, h, t, s]), s, where=near), where=near)
+    o = model.variable("o", b, t, model.axis("g", 5 * HEADS))
+    model.define(o[b, t, 5 * h + e], sum(p[b, h, t, s] * value(s), s, where=near))
+    g = o.axes[2]
+    model.loss(mean(o[b, t, g] ** 3, b, t, g))
+    return model
+
+
+def looking_ahead_torch(given: Tensors) -> torch.Tensor:
+    q, k, v = (given["x"] @ given["W"]).unflatten(-1, (3, HEADS, 5)).permute(2, 0, 3, 1, 4)
+    score = q @ k.transpose(-1, -2) / 5**0.5
+    near = torch.ones(score.shape[-2:], dtype=torch.bool).tril(2)
+    return ((score.masked_fill(~near, -torch.inf).softmax(-1) @ v) ** 3).mean()
+
+
+def strict_past() -> Model:
+    """Linear attention to what came before, and not to itself: nothing at the first step."""
+    model = Model("strict_past")
+    b, t, d, e = model.axis("b", "batch"), model.axis("t", "time"), model.axis("d", 5), model.axis("e", 7)
+    s = model.axis("s", t)
+    x, before = model.input("x", b, t, d), [s <= t - 1]
+    q, k, v = (
+        model.define(f"{name}[b, t, e]", sum(x[b, t, d] * model.parameter(f"W{name}", d, e)[d, e], d)) for name in "qkv"
+    )
+    a = model.define("a[b, t, s]", sum(q[b, t, e] * k[b, s, e], e) / 3, where=before)
+    o = model.define("o[b, t, e]", sum(a[b, t, s] * v[b, s, e], s, where=before))
+    model.output(o)
+    model.loss(mean((o[b, t, e] - 1) ** 3, b, t, e))
+    return model
+
+
+def strict_past_output(given: Tensors) -> torch.Tensor:
+    q, k, v = (given["x"] @ given[f"W{name}"] for name in "qkv")
+    return (q @ k.transpose(-1, -2) / 3).tril(-1) @ v
+
+
 def several_heads(causal: bool) -> Model:
     model = Model(f"several_heads_{'causal' if causal else 'all'}")
     b, t, d = model.axis("b", "batch"), model.axis("t", "time"), model.axis("d", WIDTH)
@@ -148,6 +193,19 @@ ONE_HEAD_CASE = Case(
 )
 BLOCK_CASE = blocks_case(1, single=True)
 
-CASES = (ONE_HEAD_CASE, several_heads_case(causal=False), BLOCK_CASE, blocks_case(2, single=False))
+CASES = (
+    ONE_HEAD_CASE,
+    several_heads_case(causal=False),
+    Case("looking ahead", looking_ahead, looking_ahead_torch, SEQUENCES),
+    Case(
+        "strict past",
+        strict_past,
+        lambda given: ((strict_past_output(given) - 1) ** 3).mean(),
+        SEQUENCES,
+        outputs=lambda given: (strict_past_output(given),),
+    ),
+    BLOCK_CASE,
+    blocks_case(2, single=False),
+)
 #: Near copies of the cases above, whose equations are checked but which are not compiled.
 VARIANTS = (several_heads_case(causal=True), Case("flattened heads", flattened_heads, flattened_heads_torch, SEQUENCES))
