@@ -47,10 +47,10 @@ _LEGEND = (
 def _sizes_line(account: Account, sizes: Mapping[str, int]) -> str:
     given = [f"{name} = {sizes[name]}" for name in account.sizes if name in sizes]
     assumed = [f"{name} = {ASSUMED}" for name in account.sizes if name not in sizes]
-    parts = [f"numbers for {', '.join(given + assumed)}"] if given or assumed else ["every extent is known"]
-    if assumed:
-        parts.append(f"--sizes {assumed[0].replace(' ', '')} gives others" if not given else "the rest is assumed")
-    return "; ".join(parts)
+    if not given and not assumed:
+        return "numbers are exact: every extent is known"
+    unsaid = f" (say otherwise with --sizes {assumed[0].partition(' ')[0]}=N)" if assumed else ""
+    return f"numbers for {', '.join(given + assumed)}{unsaid}"
 
 
 # ------------------------------------------------------------------------------------------------------------- passes
@@ -58,7 +58,7 @@ def _sizes_line(account: Account, sizes: Mapping[str, int]) -> str:
 
 def _passes(passes: Sequence[PassRecord]) -> list[str]:
     lines = ["Passes", "------"]
-    passes = [p for p in passes if not (p.before == p.after and p.before.startswith("0 "))]  # it had nothing before it
+    passes = [p for p in passes if not (p.before.startswith("0 ") and p.after.startswith("0 "))]
     width = max((len(p.name) for p in passes), default=0)
     amounts = max((len(_amount(p)) for p in passes), default=0)
     part = None

@@ -120,7 +120,7 @@ workspace in total: 8,000 bytes = 8*n
 def test_sizes_that_nobody_gives_are_assumed_and_said() -> None:
     account, passes = small()
     text = schedule_text(account, passes, {}, "cpu", "float32")
-    assert f"numbers for n = {ASSUMED}; --sizes n={ASSUMED} gives others" in text
+    assert f"numbers for n = {ASSUMED} (say otherwise with --sizes n=N)\n" in text
     assert f"{3 * ASSUMED}" in text
 
 
