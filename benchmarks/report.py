@@ -14,10 +14,11 @@ STEPS = (
     "A step is forward, backward and update on one batch; loss, gradients and the loss after five steps were compared "
     "with float64 first. Each entry is the median over blocks of steps; in brackets are their 10th percentile and the "
     "CPU seconds used in a second. `symbp` is one compiled call per step, `symbp fit` many steps in one call with the "
-    "gathering of each batch; `jax loop` many steps in one jitted call; `torch.compile` the whole step as one graph "
-    "where that can be, else the loss and its gradient. `~`: other programs disturbed it. `floor` is the larger of two "
-    "times: the operations of the matrix products by the best rate of one, and, where the weights do not fit into the "
-    "caches, the bytes that must be moved by the bandwidth; elementwise functions and calls are not in it."
+    "gathering of each batch; `jax loop` many steps in one jitted call; `torch.compile` the whole step as one graph, "
+    "for `pinn` with the derivatives in the loss written out by hand. It fails on the LSTM, and takes minutes to "
+    "unroll the GRU. `~`: other programs disturbed it. `floor` is the larger of two times: the operations of the "
+    "matrix products by the best rate of one, and, where the weights do not fit into the caches, the bytes that must "
+    "be moved by the bandwidth; elementwise functions and calls are not in it."
 )
 COMPILING = (
     "In seconds: `derive` is CPU time from the model to the files. The first step is counted from before the import of "

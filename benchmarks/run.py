@@ -21,6 +21,7 @@ import json
 import os
 import platform
 import re
+import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -76,7 +77,7 @@ def tail(log: IO[str]) -> str:
     return Path(log.name).read_text(encoding="utf-8", errors="replace")[-2000:]
 
 
-def machine(caches: Path, threads: Sequence[int]) -> dict[str, Any]:
+def machine(caches: Path, threads: Sequence[int], pythons: Mapping[str, str]) -> dict[str, Any]:
     """What the numbers depend on, and what the machine can do at most."""
     model = platform.processor() or platform.machine()
     try:
@@ -90,6 +91,12 @@ def machine(caches: Path, threads: Sequence[int]) -> dict[str, Any]:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
+    for package, python in pythons.items():
+        code = f"from importlib.metadata import version as v; print(v({package!r}), 'with numba', v('numba'))"
+        done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise SystemExit(f"{python} has no {package}:\n{done.stderr[-500:]}")
+        versions[package] = done.stdout.strip()
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     if load and load > 0.5:
         print(f"note: other programs are at work (load {load:.1f}); what is timed now is not to be published")
@@ -120,8 +127,7 @@ def main(given: Sequence[str] | None = None) -> None:
     reader.add_argument("-c", "--contenders", type=names, help=f"of {', '.join(CONTENDERS)}; with commas")
     reader.add_argument("-t", "--threads", type=names, default=["1", "2"][:most], help="numbers with commas")
     reader.add_argument("-s", "--seconds", type=float, default=1.5, help="how long each contender is timed")
-    # Some loops over time take torch.compile minutes.
-    reader.add_argument("-l", "--limit", type=float, default=60.0, help="seconds in which a contender must be ready")
+    reader.add_argument("-l", "--limit", type=float, default=90.0, help="seconds in which another must be ready")
     reader.add_argument("-o", "--output", type=Path, default=ROOT / "benchmarks" / "results", help="folder to write to")
     reader.add_argument("--pytensor", metavar="PYTHON", help="an interpreter that has PyTensor, where this has not")
     reader.add_argument("-v", "--variants", action="store_true", help="at other sizes; writes nothing")
@@ -135,7 +141,7 @@ def main(given: Sequence[str] | None = None) -> None:
     pythons = {"pytensor": options.pytensor} if options.pytensor else {}
     with tempfile.TemporaryDirectory(prefix="symbp-bench-caches-") as folder:
         caches = Path(folder)
-        about = machine(caches, threads)
+        about = machine(caches, threads, pythons)
         measured = {
             f"{name} {variant}" if variant else name: measure(
                 name, variant, contenders, threads, options.seconds, options.limit, caches, pythons

@@ -14,7 +14,7 @@ from unittest import mock
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.workloads import Workload
+from benchmarks.workload import Workload
 from symbp import emit_model, load_generated
 from symbp.package import write_package
 

@@ -16,8 +16,6 @@ from symbp import SGD, Adam, Momentum, Optimizer
 
 Array = npt.NDArray[Any]
 Arrays = Mapping[str, Array]
-#: Their loops over time are calls of one operator, which no graph of forward, backward and update can hold.
-RECURRENT = ("lstm_char", "gru_cls")
 
 
 class TorchStep:
@@ -120,8 +118,8 @@ class TorchWholeStep:
 
 
 def compiled(workload: Workload, parameters: Arrays, inputs: Arrays, *, threads: int) -> TorchStep | TorchWholeStep:
-    """By ``torch.compile``: the whole step where it can be one graph, else the loss and its gradient."""
-    if workload.name in RECURRENT or workload.model().optimizer_rule is None:
+    """By ``torch.compile``: the whole step, or where there is no optimizer the loss and its gradient."""
+    if workload.model().optimizer_rule is None:
         return TorchStep(workload, parameters, inputs, threads=threads, wrap=partial(torch.compile, dynamic=False))
     return TorchWholeStep(workload, parameters, inputs, threads=threads)
 
