@@ -25,6 +25,8 @@ from typing import Any
 from numba import njit
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 
+from symbp.runtime.simd import VECTORS, WIDTH
+
 OPTIONS: dict[str, Any] = {
     "error_model": "numpy",
     "fastmath": {"contract", "reassoc", "nsz"},
@@ -52,7 +54,7 @@ def source_hash(folder: Path) -> str:
 _told: set[Path] = set()
 
 
-def _warn_uncached(folder: Path, reason: str) -> None:
+def warn_uncached(folder: Path, reason: str) -> None:
     """Say it once for a package, however many kernels it holds and whatever is said of each."""
     package = folder.parent if folder.name == "_runtime" else folder
     if package in _told:
@@ -74,20 +76,21 @@ class _PackageCache(FunctionCache):
     cannot be read or written is passed over: it only ever saves time.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], parallel: bool = False) -> None:
         super().__init__(function)
         self._folder = Path(function.__code__.co_filename).parent
         self._cache_file = IndexDataCacheFile(
             cache_path=self.cache_path,
-            filename_base=self._impl.filename_base,
-            source_stamp=(self._impl.locator.get_source_stamp(), source_hash(self._folder)),
+            # One function may be compiled twice, for one thread and for several.
+            filename_base=self._impl.filename_base + "-threads" * parallel,
+            source_stamp=(self._impl.locator.get_source_stamp(), source_hash(self._folder), WIDTH * VECTORS),
         )
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
             return super().load_overload(sig, target_context)
         except Exception as error:
-            if not _is_unreadable(error):
+            if not is_unreadable(error):
                 raise
             # A damaged index would also stop every later write; an empty one does not.
             with suppress(OSError):
@@ -98,12 +101,12 @@ class _PackageCache(FunctionCache):
         try:
             super().save_overload(sig, data)
         except Exception as error:
-            if not _is_unreadable(error):
+            if not is_unreadable(error):
                 raise
-            _warn_uncached(self._folder, str(error) or type(error).__name__)
+            warn_uncached(self._folder, str(error) or type(error).__name__)
 
 
-def _is_unreadable(error: Exception) -> bool:
+def is_unreadable(error: Exception) -> bool:
     """Whether this comes from a cache file (missing, damaged, disk full) and not from the compiler."""
     # The unpickler's own error class is named, not imported: nothing here may load a pickle.
     return isinstance(error, _UNREADABLE) or type(error).__name__ in ("UnpicklingError", "PicklingError")
@@ -120,7 +123,7 @@ def kernel(function: Callable[..., Any] | None = None, *, cache: bool = True, **
     compiled = njit(**{**OPTIONS, **options})(function)
     if cache:
         try:
-            compiled._cache = _PackageCache(function)
+            compiled._cache = _PackageCache(function, parallel=bool(options.get("parallel")))
         except (RuntimeError, OSError) as error:
-            _warn_uncached(Path(function.__code__.co_filename).parent, str(error))
+            warn_uncached(Path(function.__code__.co_filename).parent, str(error))
     return compiled

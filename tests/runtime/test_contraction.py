@@ -124,17 +124,74 @@ def test_old_contents_do_not_leak_into_a_product() -> None:
     assert np.all(c == 0)
 
 
-def test_a_row_does_not_depend_on_the_rows_beside_it() -> None:
-    """Along columns each element is one chain in the order of k, so a batch gives the bits of its single samples."""
+@pytest.mark.parametrize("size", [(21, 101, 37), (21, 33, 1), (21, 20, 3), (40, 300, 70), (21, 1, 7)], ids=str)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rows_of_a_product_are_the_product_of_rows(size: tuple[int, int, int], dtype: type) -> None:
+    """However a batch is cut, each sample has the same bits: neither tiles nor turning may show."""
+    n_rows, n_inner, n_columns = size
     random = np.random.default_rng(3)
-    x = random.standard_normal((13, 101)).astype(np.float32)
-    w = random.standard_normal((101, 37)).astype(np.float32)
-    batch = np.empty((13, 37), np.float32)
-    matmul(x, w, batch)
-    for i in range(13):
-        single = np.empty((1, 37), np.float32)
-        matmul(x[i : i + 1], w, single)
-        assert np.array_equal(single[0], batch[i])
+    a = random.standard_normal((n_rows, n_inner)).astype(dtype)
+    b = random.standard_normal((n_inner, n_columns)).astype(dtype)
+    start = random.standard_normal((n_rows, n_columns)).astype(dtype)
+    for layout_a in LAYOUTS:
+        for layout_b in LAYOUTS:
+            for layout_c in LAYOUTS:
+                for multiply in for_any_layout(dtype):
+                    whole, parts = layout_c(start.copy()), layout_c(start.copy())
+                    left, right = layout_a(a), layout_b(b)
+                    multiply(left, right, whole)
+                    for first, end in ((0, 1), (1, 5), (5, 13), (13, n_rows)):
+                        multiply(left[first:end], right, parts[first:end])
+                    assert np.array_equal(whole, parts), (layout_a, layout_b, layout_c)
+
+
+@pytest.mark.parametrize("kind", ["lower", "of_lower", "of_upper"])
+def test_rows_of_a_triangular_product_are_the_product_of_rows(kind: str) -> None:
+    random = np.random.default_rng(9)
+    a, b, start = (random.standard_normal(s).astype(np.float32) for s in ((37, 41), (41, 70), (37, 70)))
+    for layout_a in LAYOUTS:
+        for layout_b in LAYOUTS:
+            for multiply in triangular_for_any_layout(kind, np.float32):
+                whole, parts = start.copy(), start.copy()
+                left, right = layout_a(a), layout_b(b)
+                multiply(left, right, whole, 3)
+                for first, end in ((0, 1), (1, 5), (5, 13), (13, 37)):
+                    multiply(left[first:end], right, parts[first:end], 3 + first)
+                assert np.array_equal(whole, parts), (layout_a, layout_b)
+
+
+def test_what_a_sum_does_not_reach_is_not_looked_at_in_either_factor() -> None:
+    a, b = np.ones((13, 20), np.float32), np.ones((20, 5), np.float32)
+    b[16:] = np.nan
+    c = np.empty((13, 5), np.float32)
+    triangular_for_any_layout("of_lower", np.float32)[0](a, b, c, 3)
+    assert np.array_equal(c, np.broadcast_to(np.arange(4, 17)[:, None], c.shape))
+
+
+def test_a_factor_may_be_one_row_seen_many_times() -> None:
+    row = np.arange(7, dtype=np.float32)
+    a, b = np.broadcast_to(row, (13, 7)), np.broadcast_to(np.float32(2), (7, 9))
+    c = np.empty((13, 9), np.float32)
+    matmul_of_any_layout = for_any_layout(np.float32)[1]
+    matmul_of_any_layout(np.lib.stride_tricks.as_strided(row, a.shape, a.strides), b.copy(), c)
+    assert np.all(c == 42)
+    spread = np.lib.stride_tricks.as_strided(np.ones(1, np.float32), (7, 9), (0, 0))
+    matmul_of_any_layout(np.ascontiguousarray(a), spread, c)
+    assert np.all(c == 21)
+    matmul_of_any_layout(np.lib.stride_tricks.as_strided(np.ones(1, np.float32), (13, 7), (0, 0)), b.copy(), c)
+    assert np.all(c == 14)
+
+
+@pytest.mark.slow
+def test_products_that_are_packed() -> None:
+    random = np.random.default_rng(10)
+    a, b = (random.standard_normal(s).astype(np.float32) for s in ((700, 523), (523, 521)))
+    c = np.empty((700, 521), np.float32)
+    assign = for_any_layout(np.float32)[1]
+    for left in (a, columns(a)):
+        for right in (b, columns(b)):
+            assign(left, right, c)
+            assert np.all(abs(c - a.astype(float) @ b.astype(float)) <= bound(a, b))
 
 
 def test_the_same_call_gives_the_same_bits_wherever_the_arrays_lie() -> None:
