@@ -22,6 +22,7 @@ import os
 import platform
 import re
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -63,10 +64,13 @@ def measure(
             found = timed(chosen, (name, variant, folder), number, seconds, caches, log, limit, pythons)
             made["steps"][str(number)] = found
             show(f"{name}{f' ({variant})' if variant else ''}, {number} thread{'s' if number > 1 else ''}", found)
-            ours = [f"{n}: {row['failed']}" for n, row in found.items() if n.startswith("symbp") and "failed" in row]
-            if ours:
-                raise SystemExit(f"{name}: {'; '.join(ours)}\n{tail(log)}")
+            if ours_failed(found):
+                print(tail(log), flush=True)
         return made
+
+
+def ours_failed(found: dict[str, Any]) -> bool:
+    return any(name.startswith("symbp") and "failed" in row for name, row in found.items())
 
 
 def show(title: str, found: dict[str, Any]) -> None:
@@ -149,9 +153,11 @@ def main(given: Sequence[str] | None = None) -> None:
             for name in options.workloads
             for variant in (range(1, 1 + len(WORKLOADS[name].variants)) if options.variants else (0,))
         }
+    failed = [name for name, made in measured.items() if any(map(ours_failed, made["steps"].values()))]
+    verdict = f"symbp failed in {', '.join(failed)}" if failed else 0
     if options.variants:
         print(variants_report(about, measured))
-        return
+        sys.exit(verdict)
     options.output.mkdir(parents=True, exist_ok=True)
     words = "-".join(re.findall(r"[a-z0-9]+", f"{about['cpu']} {about['cores']} cores".lower()))
     path = options.output / f"{about['date']}-{words}"
@@ -160,6 +166,7 @@ def main(given: Sequence[str] | None = None) -> None:
     )
     path.with_suffix(".md").write_text(report(about, measured), encoding="utf-8")
     print(report(about, measured))
+    sys.exit(verdict)
 
 
 if __name__ == "__main__":
