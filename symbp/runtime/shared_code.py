@@ -73,7 +73,8 @@ def shared_parts(function: Callable[..., None]) -> dict[Any, _Part]:
 def shared(function: Callable[..., None]) -> Any:
     """Compile ``function(like, *whole_numbers) -> None`` once for each dtype; `like` is a zero of that dtype.
 
-    In compiled code it is called with all its whole numbers as one tuple: ``function(like, (3, 4))``.
+    In compiled code it is called with all its whole numbers as one tuple: ``function(like, (3, 4))``;
+    its attribute `parts` is what :func:`shared_parts` gives.
     """
     parts = shared_parts(function)
 
@@ -90,7 +91,9 @@ def shared(function: Callable[..., None]) -> Any:
         return types.void(like, numbers), generate
 
     call.__name__, call.__doc__ = function.__name__, function.__doc__
-    return intrinsic(call)
+    result: Any = intrinsic(call)
+    result.parts = parts
+    return result
 
 
 class _Part:
@@ -125,6 +128,12 @@ class _Part:
                 made.compile()
                 self._compiled = made
                 self._slot.value = made.address
+
+    def assembly(self) -> str:
+        """The machine code as text, compiled anew: none is kept with it."""
+        made: Any = CFunc(self._function, (self._signature.args, types.void), locals={}, options=_OPTIONS)
+        made.compile()
+        return str(made._library.get_asm_str())
 
     def _find_and_call(self, *arguments: Any) -> None:
         """What the slot first holds. Called by machine code, so there is nobody to raise an exception to."""
