@@ -76,7 +76,9 @@ def derive_model(model: Model | Program) -> Derivation:
     return derivation
 
 
-def compile_to_plan(model: Model, *, exact: bool = False, machine: Machine = Machine.LOOPS) -> Compilation:
+def compile_to_plan(
+    model: Model, *, exact: bool = False, machine: Machine = Machine.LOOPS, chunk: int | None = None
+) -> Compilation:
     """Derive and schedule a model for a kind of machine; nothing is written.
 
     Model ──▶ Program ──derive_model──▶ Derivation ──make_plan──▶ Plan
@@ -91,13 +93,13 @@ def compile_to_plan(model: Model, *, exact: bool = False, machine: Machine = Mac
             predict = verify(simplify_primal(wanted), "simplify_primal")
             tell_rewrite("simplify_primal", wanted, predict)
     update = model.update() if derivation is not None else None
-    plan = make_plan(derivation, predict, update, exact=exact, machine=machine)
+    plan = make_plan(derivation, predict, update, exact=exact, machine=machine, chunk=chunk)
     return Compilation(program, derivation, predict, update, plan)
 
 
-def plan_again(made: Compilation, *, exact: bool = False, machine: Machine) -> Plan:
+def plan_again(made: Compilation, *, exact: bool = False, machine: Machine, chunk: int | None = None) -> Plan:
     """The plan of the same equations for another kind of machine."""
-    return make_plan(made.derivation, made.predict, made.update, exact=exact, machine=machine)
+    return make_plan(made.derivation, made.predict, made.update, exact=exact, machine=machine, chunk=chunk)
 
 
 def emit_model(
@@ -108,6 +110,7 @@ def emit_model(
     standalone: bool = True,
     exact: bool = False,
     atomics: bool = False,
+    chunk: int | None = None,
 ) -> dict[str, str]:
     """The files of the package, path to text: Model ──compile_to_plan──▶ Plan ──emit──▶ files.
 
@@ -117,14 +120,19 @@ def emit_model(
     the CPU elementary functions are the C library's, one at a time (see `runtime.exact_scalar`). With
     ``atomics=True`` CUDA kernels whose points meet in one element (the gradient of an embedding) add as they come: two
     launches fewer, and last digits that differ from run to run.
+
+    On the CPU a batch is worked through in chunks of ``chunk`` samples, which threads share; None chooses their number
+    (no chunks for a model so small that they would not pay), 0 takes the batch as a whole.
     """
     if dtype not in DTYPES:
         raise TargetError(f"unknown dtype '{dtype}'", remedy=did_you_mean(dtype, DTYPES))
     first, *others = (t.exactly() if exact else t for t in find_targets(target))
     machines = _machines((first, *others), atomics)
-    made = compile_to_plan(model, exact=exact, machine=machines[first.name])
+    if chunk is not None and chunk < 0:
+        raise TargetError(f"chunk: expected a number of samples, or 0 for no chunks, found {chunk}")
+    made = compile_to_plan(model, exact=exact, machine=machines[first.name], chunk=chunk)
     planned = [(first, made.plan)]
-    planned += [(other, plan_again(made, exact=exact, machine=machines[other.name])) for other in others]
+    planned += [(other, plan_again(made, exact=exact, machine=machines[other.name], chunk=chunk)) for other in others]
     equations = explain_text(made.derivation, made.update) if made.derivation else program_text(made.program)
     spec = Spec(dtype, spec_hash(made, dtype), equations.replace("\\", "\\\\").strip())
     return emit_for(planned, spec, standalone=standalone)
@@ -157,14 +165,20 @@ class Schedule:
 
 
 def schedule_model(
-    model: Model, *, target: str = "cpu", dtype: str = "float32", exact: bool = False, atomics: bool = False
+    model: Model,
+    *,
+    target: str = "cpu",
+    dtype: str = "float32",
+    exact: bool = False,
+    atomics: bool = False,
+    chunk: int | None = None,
 ) -> tuple[Schedule, ...]:
     """How a model would be compiled, for each target. Nothing is written."""
     found = []
     targets = find_targets(target)
     for one, machine in zip(targets, _machines(targets, atomics).values(), strict=True):
         with tracing() as trace:
-            plan = compile_to_plan(model, exact=exact, machine=machine).plan
+            plan = compile_to_plan(model, exact=exact, machine=machine, chunk=chunk).plan
         found.append(Schedule(one.name, dtype, tuple(trace.records), account(plan, 8 if dtype == "float64" else 4)))
     return tuple(found)
 
@@ -178,6 +192,7 @@ def compile_model(
     standalone: bool = True,
     exact: bool = False,
     atomics: bool = False,
+    chunk: int | None = None,
 ) -> Path:
     """Write the package of `model` to `directory`/<model name> and return its path.
 
@@ -185,7 +200,9 @@ def compile_model(
     The package replaces an older one at once; a folder that symbp did not write is never touched.
     Raises SpecError, ShapeError or DerivativeError for the model, TargetError for the target, FileError for the folder.
     """
-    files = emit_model(model, target=target, dtype=dtype, standalone=standalone, exact=exact, atomics=atomics)
+    files = emit_model(
+        model, target=target, dtype=dtype, standalone=standalone, exact=exact, atomics=atomics, chunk=chunk
+    )
     return write_package(files, Path(directory) / model.name)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from symbp.codegen.chunks import Chunks, shares_update
 from symbp.codegen.interface import (
     batching,
     enter,
@@ -25,21 +26,25 @@ from symbp.ir.program import DType, Tensor
 def cpu_context(plan: Plan, dtype: str) -> dict[str, Any]:
     """The functions of kernels.py and the pieces of the interface's functions."""
     texts = {p.name: write_procedure(plan, p, dtype) for p in plan.procedures}
-    predict = _predict(plan, texts["predict_into"]) if "predict_into" in texts else None
-    train = _train(plan, texts) if "forward" in texts else None
-    fit = _fit(plan, texts, train["inputs"]) if train is not None and "update" in texts else None
+    chunks = {use: Chunks(plan, cut, texts) for use, cut in plan.cuts.items()}
+    predict = _predict(plan, texts, chunks.get("predict")) if plan.outputs else None
+    train = _train(plan, texts, chunks.get("train")) if plan.loss else None
+    fit = _fit(plan, texts, train["inputs"], chunks.get("train")) if train is not None and "update" in texts else None
     return {
         "procedures": [_headed(one) for text in texts.values() for one in (*text.parts, text)],
-        "calls": _kernel_calls(plan, texts),
+        "calls": _kernel_calls(plan, texts) if "forward" in texts else None,
+        "chunked": _chunked(plan, texts, chunks),
         "predict": predict,
         "train": train,
         "fit": fit,
     }
 
 
-def _predict(plan: Plan, text: ProcedureText) -> dict[str, Any]:
+def _predict(plan: Plan, texts: dict[str, ProcedureText], chunks: Chunks | None) -> dict[str, Any]:
     """The pieces of ``predict``."""
+    text = texts["predict_into" if chunks is None else "predict_rows"]
     inputs = [n for n in text.given if n in {t.name for t in plan.inputs}]
+    given = text.given if chunks is None else chunks.given(chunks.arguments("predict_rows"))
     lines = scratch_lines(plan, "predict")
     code_name = text.printer.code.names.name
     shapes = [output_text(t, plan) for t in plan.outputs]
@@ -47,8 +52,9 @@ def _predict(plan: Plan, text: ProcedureText) -> dict[str, Any]:
         extents = [size_code(e) for e in tensor.shape] or ["1"]
         dtype = "np.int64" if tensor.dtype is DType.INT else "DTYPE"
         lines.append(f"{code_name(tensor.name)} = np.empty({tuple_text(extents)}, {dtype})")
-    arguments = _handed(plan, text.given)
-    lines.append(call("kernels.predict_into", arguments, indent=4))
+    lines += _choice(chunks, "predict_into", "predict_threads")
+    arguments = _handed(plan, given)
+    lines.append(call("kernels.predict_into" if chunks is None else "run", arguments, indent=4))
     names = [code_name(t.name) if t.shape else f"float({code_name(t.name)}[0])" for t in plan.outputs]
     typed = ["params: Parameters", *(f"{n}: ArrayLike" for n in inputs)]
     return {
@@ -62,42 +68,73 @@ def _predict(plan: Plan, text: ProcedureText) -> dict[str, Any]:
     }
 
 
-def _train(plan: Plan, texts: dict[str, ProcedureText]) -> dict[str, Any]:
+def _choice(chunks: Chunks | None, one: str, threads: str) -> list[str]:
+    """The line that chooses between a kernel for one thread and its twin for several."""
+    return [f"run = kernels.{threads} if workers > 1 else kernels.{one}"] if chunks is not None else []
+
+
+#: What training runs, in the order in which a step does.
+_FORWARD = ("before_rows", "forward_rows", "loss_of_rows")
+_BOTH = ("before_rows", "forward_rows", "backward_rows", "loss_of_rows", "after_rows", "gradients_share")
+
+
+def _passes(texts: dict[str, ProcedureText], chunks: Chunks | None) -> tuple[list[str], list[str]]:
+    """The arguments of the forward pass and those of the backward pass; the second of both, where a chunk does both."""
+    if chunks is not None:
+        return chunks.given(chunks.arguments(*_FORWARD)), chunks.given(chunks.arguments(*_BOTH))
+    return list(texts["forward"].given), list(texts["backward"].given)
+
+
+def _train(plan: Plan, texts: dict[str, ProcedureText], chunks: Chunks | None) -> dict[str, Any]:
     """The pieces of ``loss`` and ``loss_and_grad``."""
-    forward, backward = texts["forward"], texts["backward"]
+    forward, backward = _passes(texts, chunks)
     known = [t.name for t in plan.inputs]
-    inputs = [n for n in known if n in (*forward.given, *backward.given)]
+    inputs = [n for n in known if n in (*forward, *backward)]
     typed = ["params: Parameters", *(f"{n}: ArrayLike" for n in inputs)]
-    return {
+    scratch, loss_scratch = scratch_lines(plan, "train"), scratch_lines(plan, "train", forward)
+    pieces = {
         "inputs": inputs,
         "loss_header": signature("loss", typed, "float"),
         "grad_header": signature("loss_and_grad", typed, "tuple[float, Parameters]"),
         "enter": _enter(inputs),
-        "scratch": scratch_lines(plan, "train"),
-        "loss_scratch": scratch_lines(plan, "train", forward.given),
-        "forward": call("kernels.forward", _handed(plan, forward.given), indent=17),
-        # Two calls, not one of loss_and_grad_into: that one would compile the code of both a second time.
-        "value": call("kernels.forward", _handed(plan, forward.given), indent=12),
-        "backward": call("kernels.backward", _handed(plan, backward.given, grads="grads.flat"), indent=4),
+        "scratch": scratch,
+        "loss_lines": [*loss_scratch, *_choice(chunks, "forward", "forward_threads")],
+        "forward": call("kernels.forward" if chunks is None else "run", _handed(plan, forward), indent=17),
     }
+    if chunks is not None:
+        both = call("run", _handed(plan, backward, grads="grads.flat"), indent=4, lead="value = ")
+        return {
+            **pieces,
+            "grad_lines": [*scratch, *_choice(chunks, "loss_and_grad_into", "loss_and_grad_threads"), both],
+        }
+    # Two calls, not one of loss_and_grad_into: that one would compile the code of both a second time.
+    value = call("kernels.forward", _handed(plan, forward), indent=4, lead="value = ")
+    rest = call("kernels.backward", _handed(plan, backward, grads="grads.flat"), indent=4)
+    return {**pieces, "grad_lines": [*scratch, value, rest]}
 
 
-def _fit(plan: Plan, texts: dict[str, ProcedureText], inputs: list[str]) -> dict[str, Any]:
+def _fit(plan: Plan, texts: dict[str, ProcedureText], inputs: list[str], chunks: Chunks | None) -> dict[str, Any]:
     """The pieces of ``train_step`` and ``fit``."""
+    forward, backward = _passes(texts, chunks)
     kept = [f"state.{a}" for a in _kept(texts["update"])]
-    step = _step_arguments(texts["forward"].given, texts["backward"].given, kept, "state.count")
+    step = _step_arguments(forward, backward, kept, "state.count")
     batched, batch_size = batching(plan, inputs)
     typed = ["params: Parameters", "state: OptimizerState", *(f"{n}: ArrayLike" for n in inputs)]
     written = forward_places(plan)
     arguments = _handed(plan, step)
+    many, one = ("kernels.train_steps_into", "kernels.train_step_into") if chunks is None else ("run", "run")
     if batched:
         loop = _handed(plan, _train_steps_arguments(step, batched))
-        steps = call("kernels.train_steps_into", loop, indent=8)
+        steps = call(many, loop, indent=8)
     else:
-        steps = call("kernels.train_step_into", arguments, indent=8, lead="losses[first] = ")
+        steps = call(one, arguments, indent=8, lead="losses[first] = ")
+    chosen = ("train_steps_into", "train_steps_threads") if batched else ("train_step_into", "train_step_threads")
+    checked = [f"{n}[first : first + {chunks.cut.chunk}]" for n in inputs if n in batched] if chunks else []
     return {
         "step_header": signature("train_step", typed, "float"),
-        "step": call("kernels.train_step_into", arguments, indent=8),
+        "step_lines": _choice(chunks, "train_step_into", "train_step_threads"),
+        "step": call(one, arguments, indent=8),
+        "steps_lines": _choice(chunks, *chosen),
         "steps": steps,
         "batched": batched,
         "batch_size": batch_size,
@@ -108,10 +145,24 @@ def _fit(plan: Plan, texts: dict[str, ProcedureText], inputs: list[str]) -> dict
             "_first_not_finite", ["params", *(f"{n}[rows]" if n in batched else n for n in inputs)], indent=15
         ),
         "explain_header": signature(
-            "_first_not_finite", ["params: Parameters", *(f"{n}: Array" for n in inputs)], "str | None"
+            "_first_not_finite",
+            ["params: Parameters", *(f"{n}: Array" for n in inputs), *(["first: int = 0"] if checked else [])],
+            "str | None",
         ),
-        "forward": call("kernels.forward", _handed(plan, texts["forward"].given), indent=12),
-        "written": [(text, place) for text, place, _ in written],
+        "chunk": chunks.cut.chunk if checked and chunks else 0,
+        "explain_chunk": call(
+            "_first_not_finite",
+            [
+                "params",
+                *(f"{n}[k : k + {chunks.cut.chunk}]" if n in batched else n for n in inputs),
+                "k",
+            ],
+            indent=12,
+        )
+        if checked and chunks
+        else "",
+        "forward": call("kernels.forward", _handed(plan, forward), indent=12),
+        "written": [(text, place) for text, place, _ in written] if checked or chunks is None else [],
         "written_sizes": [s.name for s in plan.sizes() if any(s in sizes for _, _, sizes in written)],
     }
 
@@ -158,8 +209,6 @@ def _headed(text: ProcedureText) -> dict[str, Any]:
 def _kernel_calls(plan: Plan, texts: dict[str, ProcedureText]) -> dict[str, Any]:
     """Headers and calls of the kernels that only put others together."""
     calls: dict[str, Any] = {"forward": None, "one_update": None, "batched": []}
-    if "forward" not in texts:
-        return calls
     forward, backward = texts["forward"].arguments, texts["backward"].arguments
     calls["forward"] = call("forward", forward, indent=11)
     calls["backward"] = call("backward", backward, indent=4)
@@ -181,6 +230,83 @@ def _kernel_calls(plan: Plan, texts: dict[str, ProcedureText]) -> dict[str, Any]
         calls["rows_backward"] = call("backward", _of_rows(backward, batched), indent=8)
         calls["rows_update"] = call("update", update, indent=8)
     return calls
+
+
+def _chunked(plan: Plan, texts: dict[str, ProcedureText], uses: dict[str, Chunks]) -> list[dict[str, Any]]:
+    """The kernels that go chunk by chunk, each with its name for one thread and for several."""
+    found: list[dict[str, Any]] = []
+    if "predict" in uses:
+        found.append(_over_chunks(uses["predict"], "predict_into", "predict_threads", ("predict_rows",)))
+        found[-1] |= {"summary": "Evaluate the model", "returns": False}
+    if "train" not in uses:
+        return found
+    chunks = uses["train"]
+    found.append(_over_chunks(chunks, "forward", "forward_threads", _FORWARD))
+    found[-1] |= {"summary": "Evaluate the loss"}
+    found.append(_over_chunks(chunks, "loss_and_grad_into", "loss_and_grad_threads", _BOTH))
+    found[-1] |= {"summary": "Write the gradient of the loss to `grads` and return the loss"}
+    if "update" not in texts:
+        return found
+    update = texts["update"].arguments
+    kept = _kept(texts["update"])
+    arguments = _step_arguments(chunks.arguments(*_FORWARD), chunks.arguments(*_BOTH), kept, "count")
+    vectors = {"params", "grads", *plan.state}
+    shared = shares_update(plan)
+    parts = [f"{a}[begin:end]" if shared and a in vectors else a for a in update]
+    updating = {"updating": call("update", parts, indent=8 if shared else 4), "shares_update": shared}
+    step = _over_chunks(chunks, "train_step_into", "train_step_threads", _BOTH)
+    step |= {"header": signature("_train_step", arguments)}
+    found.append(
+        step | updating | {"summary": "One step of training in place: forward, backward, update; return the loss"}
+    )
+    code_name = texts["update"].printer.code.names.name
+    inputs, _ = batching(plan, [t.name for t in plan.inputs if code_name(t.name) in arguments])
+    batched = [code_name(name) for name in inputs]
+    if batched:
+        rows = {n: f"{n}_rows" for n in batched}
+        steps = _over_chunks(chunks, "train_steps_into", "train_steps_threads", _BOTH, rows, indent=4)
+        steps |= {
+            "header": signature("_train_steps", _train_steps_arguments(arguments, batched)),
+            "written": "_train_steps",
+        }
+        gathers = [_gather(plan.tensors[name], code_name(name)) for name in inputs]
+        text = call("update", parts, indent=12 if shared else 8)
+        found.append(steps | {"updating": text, "shares_update": shared, "batched": batched, "gathers": gathers})
+    return found
+
+
+def _over_chunks(
+    chunks: Chunks,
+    one: str,
+    threads: str,
+    names: tuple[str, ...],
+    renamed: dict[str, str] | None = None,
+    indent: int = 0,
+) -> dict[str, Any]:
+    """The pieces of a kernel that calls these procedures."""
+    written = f"_{one.removesuffix('_into')}"
+    arguments = chunks.arguments(*names)
+
+    def calls(*wanted: str, depth: int, lead: str = "") -> list[str]:
+        return chunks.calls(*(n for n in wanted if n in names), indent=depth + indent, renamed=renamed, lead=lead)
+
+    return {
+        "one": one,
+        "threads": threads,
+        "written": written,
+        "header": signature(written, arguments),
+        "chunk": chunks.cut.chunk,
+        "samples": chunks.samples,
+        "samples_source": chunks.source(arguments),
+        "before": calls("before_rows", depth=4),
+        "rows": calls("predict_rows", "forward_rows", "backward_rows", depth=12),
+        "loss": calls("loss_of_rows", depth=4, lead="loss = "),
+        "after": calls("after_rows", depth=4),
+        "shares": calls("gradients_share", depth=8),
+        "updating": "",
+        "batched": [],
+        "returns": True,
+    }
 
 
 def _of_rows(arguments: tuple[str, ...], batched: list[str]) -> list[str]:

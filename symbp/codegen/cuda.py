@@ -129,7 +129,7 @@ class Interface:
             *(["state.numbers"] * ("numbers" in kept)),
             "state.count",
         ]
-        written = forward_places(plan)
+        written = forward_places(plan, "values")
         rows = [f"take({device}, {n}, rows)" if n in batched else n for n in inputs]
         typed = [f"{n}: DeviceArray" for n in inputs]
         return {

@@ -37,6 +37,7 @@ NODE_TESTS = {
     "track": nodes.Track,
     "fill": nodes.Fill,
     "product": nodes.Product,
+    "slide": nodes.Slide,
     "share": nodes.Share,
     "combine": nodes.Combine,
     "once": nodes.Once,

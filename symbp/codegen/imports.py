@@ -34,6 +34,8 @@ def with_imports(text: str, sources: Mapping[str, str], kernels: str) -> str:
         groups[1].append("import numpy as np")
     if "cuda" in words:
         groups[1].append("from numba import cuda")
+    if "prange" in words:
+        groups[1].append("from numba import prange")
     if "ArrayLike" in words:
         groups[1].append("from numpy.typing import ArrayLike")
     if "kernels" in words:

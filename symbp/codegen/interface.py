@@ -9,7 +9,7 @@ from symbp.codegen.layout import call, parts
 from symbp.codegen.printer import CodePrinter, Names
 from symbp.errors import ShapeError, SpecError
 from symbp.ir.affine import Affine, Size
-from symbp.ir.plan import Memory, ParameterSlot, Plan
+from symbp.ir.plan import FIRST, SCRATCH, Memory, ParameterSlot, Plan
 from symbp.ir.program import DType, Tensor
 from symbp.ir.text import statement_text
 
@@ -41,6 +41,7 @@ class ScratchFunction:
     key: str
     count: str
     dtype: str
+    by_worker: bool = False  # a row of it for each worker
 
 
 _index_code = CodePrinter("float64", Names())
@@ -144,34 +145,53 @@ def scratch_functions(plan: Plan) -> list[ScratchFunction]:
         for memory, count in memories.items():
             name = f"{use}_{memory.value}"
             sizes = tuple(s.name for s in count.sizes())
-            dtype = "np.int64" if memory is Memory.POSITIONS else "DTYPE"
-            what = "intermediates of" if memory is Memory.WORKSPACE else "positions of maxima in"
-            found.append(ScratchFunction(name, sizes, f"the {what} {purpose}", name, _index_code.affine(count), dtype))
+            whole = memory in (Memory.POSITIONS, Memory.CHUNK_POSITIONS)
+            what = "positions of maxima in" if whole else "intermediates of"
+            by_worker = memory in (Memory.CHUNK, Memory.CHUNK_POSITIONS)
+            found.append(
+                ScratchFunction(
+                    name,
+                    sizes,
+                    f"the {what} {f'one chunk, in {purpose}' if by_worker else purpose}",
+                    name,
+                    _index_code.affine(count),
+                    "np.int64" if whole else "DTYPE",
+                    by_worker,
+                )
+            )
     return found
 
 
-def forward_places(plan: Plan) -> list[tuple[str, str, tuple[Size, ...]]]:
-    """What the forward pass leaves in its workspace, in order: the equation, offset and shape as code, their sizes.
+def forward_places(plan: Plan, workspace: str = "workspace") -> list[tuple[str, str, tuple[Size, ...]]]:
+    """What the forward pass leaves in memory, in order: the equation; memory, offset and shape as code; their sizes.
 
-    Of tensors that share a place the last one written is there at the end.
+    Of tensors that share a place the last one written is there at the end. `workspace` is the code for that memory.
     """
-    forward = plan.procedure("forward")
+    forward = plan.procedure("forward") or plan.procedure("forward_rows")
     assert forward is not None
-    places = {b.tensor: b for b in forward.views if b.memory is Memory.WORKSPACE}
+    memories = {Memory.WORKSPACE: workspace, Memory.CHUNK: "chunk[0]"}
+    places = {b.tensor: b for b in forward.views if b.memory in memories}
     equations: dict[str, str] = {}
-    left: dict[Affine, str] = {}
+    left: dict[tuple[Memory, Affine], str] = {}
     for statement in (s for nest in forward.nests for s in nest.statements):
-        if statement.tensor in places:
+        if statement.tensor in places and (plan.tensors[statement.tensor].shape or "train" not in plan.cuts):
             text = statement_text(statement).partition("    where ")[0].replace(" += ", " = ", 1)
             equations.setdefault(statement.tensor, text if len(text) <= 100 else f"{text[:97]}..")
-            left[places[statement.tensor].offset] = statement.tensor
+            left[places[statement.tensor].memory, places[statement.tensor].offset] = statement.tensor
     found = []
     for name, text in equations.items():
-        offset, shape = places[name].offset, plan.tensors[name].shape
-        if left[offset] == name:
-            code = f"({_index_code.affine(offset)}, {parts([_index_code.affine(e) for e in shape] or ['1'])})"
+        place, shape = places[name], plan.tensors[name].shape
+        if left[place.memory, place.offset] == name:
+            offset = _of_first_chunk(place.offset)
+            extents = parts([_index_code.affine(e) for e in shape] or ["1"])
+            code = f"({memories[place.memory]}, {_index_code.affine(offset)}, {extents})"
             found.append((text, code, tuple(s for e in (offset, *shape) for s in e.sizes())))
     return found
+
+
+def _of_first_chunk(offset: Affine) -> Affine:
+    """Where the first of a batch's chunks has its place."""
+    return Affine(tuple((m, c) for m, c in offset.terms if not any(FIRST in Affine.of(a).sizes() for a in m)))
 
 
 def batching(plan: Plan, inputs: list[str]) -> tuple[list[str], str]:
@@ -203,17 +223,25 @@ def size_code(extent: Affine) -> str:
 
 def scratch_lines(plan: Plan, use: str, wanted: Sequence[str] | None = None, device: str = "") -> list[str]:
     """Lines that fetch the memory to work in: all of it, or what is among the arguments `wanted`."""
-    memories = [m.value for m in plan.workspaces.get(use, {}) if wanted is None or m.value in wanted]
+    memories = [m for m in plan.workspaces.get(use, {}) if wanted is None or m.value in wanted]
     before = f"{device}, " if device else ""
-    return [f"{name} = {use}_{name}({before}**sizes)" for name in memories]
+    lines = []
+    if use in plan.cuts:
+        cut = plan.cuts[use]
+        lines.append(f"workers = worker_count({size_code(cut.extent)}, {cut.chunk})")
+    for memory in memories:
+        first = "workers, " if memory in (Memory.CHUNK, Memory.CHUNK_POSITIONS) else before
+        lines.append(f"{memory.value} = {use}_{memory.value}({first}**sizes)")
+    return lines
 
 
 def merged(*groups: Sequence[str]) -> list[str]:
     """The union of argument lists in the one order that all of them follow."""
-    order = ["params", "workspace", "positions", "grads"]
+    scratch = [m.value for m in SCRATCH]
+    order = ["params", *scratch, "grads"]
     inputs = [a for a in dict.fromkeys(a for g in groups for a in g) if a not in order]
     present = {a for g in groups for a in g}
-    return [a for a in ("params", *inputs, "workspace", "positions", "grads") if a in present or a in inputs]
+    return [a for a in ("params", *inputs, *scratch, "grads") if a in present or a in inputs]
 
 
 def enter(method: str, found: Sequence[str], inputs: Sequence[str]) -> str:

@@ -174,7 +174,7 @@ def _fold_call(text: str, indent: int, lead: str = "") -> str:
     name, opening, inside = text.partition("(")
     if not opening or not name.replace(".", "").isidentifier() or _closing(inside) != len(inside) - 1:
         return ""
-    return _indented(call(name, _split_at(inside[:-1], (",",)), indent=indent, lead=lead), indent)
+    return _indented(folded_call(name, _split_at(inside[:-1], (",",)), indent=indent, lead=lead), indent)
 
 
 def _closing(inside: str) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from symbp.codegen.layout import call
 from symbp.codegen.printer import RUNTIME_FUNCTIONS, Names
+from symbp.codegen.slides import slide_call
 from symbp.codegen.writer import (
     Writer,
     code_names,
@@ -19,8 +20,8 @@ from symbp.codegen.writer import (
 )
 from symbp.ir.affine import Affine, Index, Size
 from symbp.ir.names import fresh_name
-from symbp.ir.nodes import Fill, Loop, Node, Product, SetIndex, Slice
-from symbp.ir.plan import Buffer, Memory, Nest, Plan, Procedure
+from symbp.ir.nodes import Fill, Loop, Node, Product, SetIndex, Slice, Slide
+from symbp.ir.plan import ROWS, SCRATCH, Buffer, Memory, Nest, Plan, Portion, Procedure, share_sizes
 from symbp.ir.walk_nodes import rename_index, walk
 
 #: Names that every generated kernel file may use besides functions of the runtime.
@@ -28,9 +29,14 @@ TAKEN = (
     "np", "math", "real", "view", "apart", "matmul", "matmul_add", "kernel", "value",
     "matmul_lower", "matmul_of_lower", "matmul_of_upper",
     "matmul_add_lower", "matmul_add_of_lower", "matmul_add_of_upper",
+    "convolve", "convolve_add", "correlate", "correlate_add",
     "workspace", "positions", "params", "grads", "numbers", "count",
+    "chunk", "chunk_positions", "first", "last", "part", "parts", "rows", "share",
     *sorted(RUNTIME_FUNCTIONS),
 )  # fmt: skip
+
+
+_PORTIONS = {Portion.WHOLE: (), Portion.ROWS: ("first", "last"), Portion.SHARE: ("part", "parts")}
 
 
 @dataclass(frozen=True)
@@ -93,6 +99,9 @@ class ProcedureWriter(Writer):
             arguments.append(self.code.affine(node.shift))
         return f"{name}({', '.join(arguments)})"
 
+    def slide(self, node: Slide) -> str:
+        return slide_call(node, self.code)
+
     def slice(self, part: Slice) -> str:
         """``z[:, t]``; axes that act as one are merged first: ``view(z, 0, (n_batch, n_time, 64))[:, t]``."""
         extents, axes = self._merged(part)
@@ -130,6 +139,8 @@ class ProcedureWriter(Writer):
 
 def write_procedure(plan: Plan, procedure: Procedure, dtype: str) -> ProcedureText:
     """Names, arguments and views of one function; its nests with loop variables that clash with nothing."""
+    if procedure.tensors:
+        plan = replace(plan, tensors=plan.tensors | {t.name: t for t in procedure.tensors})
     writer = ProcedureWriter(plan, procedure, dtype)
     code_name = writer.code.names.name
     views = tuple(_view(b, plan, writer) for b in procedure.views)
@@ -141,15 +152,17 @@ def write_procedure(plan: Plan, procedure: Procedure, dtype: str) -> ProcedureTe
         if tensor not in inputs:
             inputs.append(tensor)
         sizes.append((size.name, f"{code_name(tensor)}{source}"))
+    sizes += _portion_sizes(procedure)
     parts = tuple(write_procedure(plan, part, dtype) for part in procedure.parts)
     known = [t.name for t in plan.inputs]
     inputs += [n for n in known if n not in inputs and any(code_name(n) in p.arguments for p in parts)]
     inputs.sort(key=known.index)
     memories = [m for m in Memory if any(b.memory is m for b in procedure.views)]
     before = ["params"] if Memory.PARAMETERS in memories else []
-    after = [m.value for m in (Memory.WORKSPACE, Memory.POSITIONS) if m in memories]
+    after = [m.value for m in SCRATCH if m in memories]
     after += [code_name(n) for n in procedure.results]
     after += [m.value for m in (Memory.GRADIENTS, Memory.STATE, Memory.HYPER) if m in memories]
+    after += _PORTIONS[procedure.portion]
     if procedure.name == "update":
         settings = any(b.memory is Memory.HYPER and b.tensor != "t" for b in procedure.views)
         counts = any(b.tensor == "t" for b in procedure.views)
@@ -178,6 +191,13 @@ def write_procedure(plan: Plan, procedure: Procedure, dtype: str) -> ProcedureTe
         (*before, *inputs, *after),
         parts,
     )
+
+
+def _portion_sizes(procedure: Procedure) -> list[tuple[str, str]]:
+    """What the arguments of a chunk or a share come to: ``rows``, ``first_128, last_128``."""
+    if procedure.portion is Portion.ROWS:
+        return [(ROWS.name, "last - first")]
+    return [(", ".join(s.name for s in share_sizes(e)), f"share({e}, part, parts)") for e in procedure.shares]
 
 
 def size_source(size: Size, preferred: Iterable[str], plan: Plan) -> tuple[str, str]:
@@ -209,9 +229,8 @@ def _view(buffer: Buffer, plan: Plan, writer: Writer) -> View:
         return View(name, f"{name} = params[{start}]")
     extents = [writer.code.affine(e) for e in tensor.shape] or ["1"]
     shape = f"({', '.join(extents)}{',' if len(extents) == 1 else ''})"
-    return View(
-        name, call("view", [buffer.memory.value, start, shape], indent=4, lead=f"{name} = ").replace("\n", "\n    ")
-    )
+    source = name if buffer.memory is Memory.GIVEN else buffer.memory.value
+    return View(name, call("view", [source, start, shape], indent=4, lead=f"{name} = ").replace("\n", "\n    "))
 
 
 def _sizes(procedure: Procedure, plan: Plan) -> tuple[Size, ...]:

@@ -72,8 +72,11 @@ CPU = Target(
         **dict.fromkeys(
             ("matmul_add", "matmul_add_lower", "matmul_add_of_lower", "matmul_add_of_upper"), "contraction"
         ),
+        **dict.fromkeys(("convolve", "convolve_add", "correlate", "correlate_add"), "convolution"),
         "view": "views",
         "apart": "views",
+        "share": "shares",
+        "worker_count": "shares",
         "kernel": "jit",
         "Door": "interface",
         "scratch": "interface",

@@ -25,6 +25,7 @@ from symbp.ir.nodes import (
     SetIndex,
     Settle,
     Share,
+    Slide,
     Spread,
     Store,
     Track,
@@ -262,6 +263,12 @@ def _in_node(node: Node) -> Iterator[Affine]:
             for axis in piece.axes:
                 yield from (axis,) if isinstance(axis, Affine) else axis
         yield node.shift
+    elif isinstance(node, Slide):
+        yield from (node.lanes, *node.start)
+        for stride in node.strides:
+            yield from (stride.count, stride.left, stride.right, stride.out)
+            if stride.tie is not None:
+                yield from (stride.tie.shift, stride.tie.size)
     elif isinstance(node, Share):
         yield from in_box(node.axes)
     elif isinstance(node, Largest):

@@ -55,9 +55,13 @@ class Index(_Linear):
 
 @dataclass(frozen=True, slots=True)
 class Size(_Linear):
-    """A run-time extent of at least 1, read from the shapes of the inputs: ``n_batch``."""
+    """A run-time extent of at least 1, read from the shapes of the inputs: ``n_batch``.
+
+    With ``least=0`` a place that is known at run time only: where a thread's share of an axis begins.
+    """
 
     name: str
+    least: int = 1
 
     def __str__(self) -> str:
         return self.name

@@ -12,7 +12,7 @@ from symbp.ir.statement import Domain, Guard, NonNegative, Range, Zero
 
 
 def is_nonnegative(value: Affine) -> bool:
-    """True if ``value >= 0`` for all sizes >= 1 (value free of indices and reads)."""
+    """True if ``value >= 0`` for all sizes (value free of indices and reads)."""
     shifted = ZERO
     for monomial, factor in value.terms:
         division = monomial[0] if len(monomial) == 1 else None
@@ -24,7 +24,7 @@ def is_nonnegative(value: Affine) -> bool:
         term = Affine.of(factor)
         for atom in monomial:
             if isinstance(atom, Size):
-                term = term * (atom + 1)  # a size is 1 plus something >= 0
+                term = term * (atom + atom.least)  # a size is its least value plus something >= 0
             elif isinstance(atom, FloorDiv | Mod) and factor > 0 and is_nonnegative(atom.numerator):
                 term = term * atom
             else:

@@ -27,6 +27,10 @@ RESERVED_FOR_INPUTS = frozenset(
         "check_state", "fit_on_device", "take", "zero_parameters",
         "loss_and_grad_into", "predict_into", "train_step_into", "train_steps_into",
         "predict_positions", "predict_workspace", "train_positions", "train_workspace",
+        # and those of modules whose batch is cut
+        "after_rows", "backward_rows", "before_rows", "begin", "chunk", "end", "forward_rows", "forward_threads",
+        "gradients_share", "loss_and_grad_threads", "loss_of_rows", "predict_chunk", "predict_rows", "predict_threads",
+        "share", "train_chunk", "train_step_threads", "train_steps_threads", "worker", "worker_count", "workers",
         "Any", "Array", "ArrayLike", "Callable", "Door", "Initializer", "Input", "Layout", "Linear", "Optimizer",
         "OptimizerState", "Parameter", "Parameters", "PathLike", "Requirement", "Sequence", "Setting", "TrainingLog",
         "DTYPE", "EQUATIONS", "INPUTS", "OPTIMIZER", "PARAMETERS", "REQUIREMENTS", "SPEC_HASH",

@@ -1,6 +1,6 @@
 """The nodes of a plan: loops, stores, products; and what a team of threads does together. They know no target.
 
-Node ::=  Loop | If | Store | SetIndex | Track | Fill | Product | Note
+Node ::=  Loop | If | Store | SetIndex | Track | Fill | Product | Slide | Note
        |  Share | Combine | Once | Barrier | Largest | Spread | Settle | AddAtomically | Contract
 
 The second line is for targets of many threads.
@@ -138,6 +138,55 @@ class Product:
 
 
 @dataclass(frozen=True, slots=True)
+class Tie:
+    """``0 <= a*place + b*step + shift < size``, or the step does not count; `place` says which one of a `Slide`."""
+
+    place: int
+    a: Affine
+    b: Affine
+    shift: Affine
+    size: Affine
+
+
+@dataclass(frozen=True, slots=True)
+class Stride:
+    """An index of a `Slide`: how many values it has, and how far each next one lies in the factors and the result."""
+
+    count: Affine
+    left: Affine
+    right: Affine
+    out: Affine
+    tie: Tie | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Slide:
+    """``out (=|+=) sum left*right`` where `right` slides over something, and samples lie side by side along its end.
+
+        out[row, place, lane] (=|+=) sum[window] left[row, place, window]*right[place, window, lane]
+        out[row, window] (=|+=) sum[place, lane] left[row, place, lane]*right[window, place, lane]    if `sums_lanes`
+
+    `lanes` is the extent of the last axis of whatever has it, and strides there count in multiples of it. `start` is
+    where left, right and out begin.
+    """
+
+    left: str
+    right: str
+    out: str
+    lanes: Affine
+    start: tuple[Affine, Affine, Affine]
+    row: Stride
+    places: tuple[Stride, ...]
+    window: tuple[Stride, ...]
+    sums_lanes: bool
+    accumulate: bool
+
+    @property
+    def strides(self) -> tuple[Stride, ...]:
+        return (self.row, *self.places, *self.window)
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """The equation that the nodes after it carry out; it becomes the comment above them."""
 
@@ -264,6 +313,7 @@ Node = (
     | Track
     | Fill
     | Product
+    | Slide
     | Note
     | Share
     | Combine

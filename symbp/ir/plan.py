@@ -9,7 +9,7 @@ Launch    ::=  a kernel, carried out at every point of a box by a team of thread
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from symbp.ir.affine import Affine, Index, Size
@@ -43,13 +43,20 @@ class Memory(Enum):
     """Where a tensor lives."""
 
     ARGUMENT = "argument"  # an array handed in under its own name
+    GIVEN = "given"  # the part that a chunk has of an array handed in under its own name
     PARAMETERS = "params"
     GRADIENTS = "grads"
     WORKSPACE = "workspace"
     POSITIONS = "positions"  # the workspace of integers
+    CHUNK = "chunk"  # what lives no longer than one chunk of samples
+    CHUNK_POSITIONS = "chunk_positions"
     STATE = "state"  # what an optimizer keeps
     HYPER = "hyper"  # an optimizer's scalars, in double precision
     LOCAL = "local"  # a scalar variable
+
+
+#: The memories that a caller lends for intermediates, in the order of arguments.
+SCRATCH = (Memory.WORKSPACE, Memory.POSITIONS, Memory.CHUNK, Memory.CHUNK_POSITIONS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +128,31 @@ class Repeat:
 Step = Launch | Contract | Fill | Repeat | Note
 
 
+#: How many samples a chunk has, and the number of the first of them.
+ROWS, FIRST = Size("rows"), Size("first", least=0)
+
+
+def share_sizes(extent: Affine) -> tuple[Size, Size]:
+    """Where one share of an axis begins and stops: ``first_128``, ``last_128``."""
+    return Size(f"first_{extent}", least=0), Size(f"last_{extent}", least=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """The batch, `extent` samples, in chunks of `chunk` samples; the last may have fewer."""
+
+    extent: Affine
+    chunk: int
+
+
+class Portion(Enum):
+    """What one call of a procedure does."""
+
+    WHOLE = "whole"
+    ROWS = "rows"  # one chunk of samples
+    SHARE = "share"  # the part of every result that one of several threads owns
+
+
 @dataclass(frozen=True)
 class Procedure:
     """One function of the generated module.
@@ -128,6 +160,8 @@ class Procedure:
     `inputs` are the arrays it reads by name, `views` the buffers it cuts out of the flat arrays, `results` the tensors
     it writes that the caller owns, `returns` the scalar it gives back (the loss). A long one has `parts`: its nests in
     functions of their own, which it calls one after the other. `steps` are its launches on a target of many threads.
+    What a chunk sees of the tensors, if it is not the whole of them, is in `tensors`; the extents of the axes that are
+    shared out among threads are in `shares`.
     """
 
     name: str
@@ -139,6 +173,9 @@ class Procedure:
     returns: str = ""
     parts: tuple[Procedure, ...] = ()
     steps: tuple[Step, ...] = ()
+    portion: Portion = Portion.WHOLE
+    tensors: tuple[Tensor, ...] = ()
+    shares: tuple[Affine, ...] = ()
 
     def uses(self, memory: Memory) -> bool:
         return any(b.memory is memory for b in self.views)
@@ -166,8 +203,12 @@ class ParameterSlot:
 class Plan:
     """Everything code generation needs, for every target.
 
-    `procedures` are ``predict`` (if the model has outputs), ``forward`` and ``backward`` (if it has a loss) and
+    `procedures` are ``predict_into`` (if the model has outputs), ``forward`` and ``backward`` (if it has a loss) and
     ``update`` (if it has an optimizer). `tensors` knows every tensor they name.
+
+    Where the batch is cut, ``predict_rows`` takes the place of the first; and ``prepare`` (before any sample),
+    ``forward_rows`` and ``backward_rows`` (one chunk), ``total`` (the loss of all), ``collect`` and ``gradients`` (what
+    is left of the derivative; one thread's share of it) that of the next two.
     """
 
     name: str
@@ -182,6 +223,7 @@ class Plan:
     state: tuple[str, ...] = ()  # the optimizer's vectors
     hyper: tuple[Tensor, ...] = ()  # the optimizer's scalars
     optimizer: str = ""
+    cuts: dict[str, Cut] = field(default_factory=dict)  # by use: of what runs chunk by chunk
 
     def procedure(self, name: str) -> Procedure | None:
         return next((p for p in self.procedures if p.name == name), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from symbp.ir.affine import Affine, Index
 from symbp.ir.nodes import (
@@ -22,6 +23,7 @@ from symbp.ir.nodes import (
     Settle,
     Share,
     Slice,
+    Slide,
     Spread,
     Store,
     Track,
@@ -82,6 +84,9 @@ def substitute(
         if isinstance(node, Product):
             shift = node.shift.substitute(mapping)
             return Product(part(node.out), part(node.left), part(node.right), node.accumulate, node.triangle, shift)
+        if isinstance(node, Slide):
+            left, right, out = (s.substitute(mapping) for s in node.start)
+            return replace(node, start=(left, right, out))
         if isinstance(node, Share):
             return Share(tuple(map(dealt, node.axes)), tuple(map(change, node.body)))
         if isinstance(node, Once):

@@ -44,8 +44,9 @@ def absorb_sums(program: Program) -> Program:
     statements = tuple(
         new for old in program.statements if id(old) not in removed for new in replaced.get(id(old), (old,))
     )
-    written = {s.tensor for s in statements}
-    tensors = tuple(t for t in program.tensors if t.is_given or t.name in written)
+    left = {s.tensor for s in statements}
+    unwritten = {s.tensor for s in program.statements} - left
+    tensors = tuple(t for t in program.tensors if t.name not in unwritten)
     return replace(program, tensors=tensors, statements=statements)
 
 

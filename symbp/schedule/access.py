@@ -21,6 +21,7 @@ from symbp.ir.nodes import (
     Settle,
     Share,
     Slice,
+    Slide,
     Spread,
     Store,
     Track,
@@ -73,6 +74,12 @@ def accesses(nodes: Iterable[Node]) -> Iterator[Access]:
             if node.accumulate:
                 yield Access(node.out.tensor, _fixed(node.out), False)
             yield Access(node.out.tensor, _fixed(node.out), True)
+        elif isinstance(node, Slide):
+            for name in (node.left, node.right):
+                yield Access(name, None, False)
+            if node.accumulate:
+                yield Access(node.out, None, False)
+            yield Access(node.out, None, True)
         elif isinstance(node, Contract):
             for factor in (node.left, node.right):
                 yield Access(factor.tensor, _first(factor), False)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from symbp.ir.account import Account, Place, Use, Work, WorkList
-from symbp.ir.affine import ONE, Affine, Size
+from symbp.ir.affine import ONE, ZERO, Affine, Size, floor_div
+from symbp.ir.cost import Cost
 from symbp.ir.nodes import Contract, Dealt, Fill, Node, Note
-from symbp.ir.plan import Buffer, Launch, Memory, Plan, Procedure, Repeat, Step
+from symbp.ir.plan import FIRST, ROWS, Buffer, Cut, Launch, Memory, Plan, Portion, Procedure, Repeat, Step
 from symbp.ir.program import DType, Role, Tensor
 from symbp.ir.statement import Statement
 from symbp.ir.walk_nodes import walk
@@ -16,8 +17,8 @@ from symbp.schedule.access import accesses, touched
 from symbp.schedule.cost import INT_BYTES, nodes_cost
 
 #: The memories in which intermediate results live.
-_WORKSPACES = (Memory.WORKSPACE, Memory.POSITIONS)
-_INTEGERS = (Memory.POSITIONS,)
+_WORKSPACES = (Memory.WORKSPACE, Memory.POSITIONS, Memory.CHUNK, Memory.CHUNK_POSITIONS)
+_INTEGERS = (Memory.POSITIONS, Memory.CHUNK_POSITIONS)
 _USES = ("predict", "train", "update")
 
 
@@ -67,7 +68,7 @@ class _Bookkeeper:
     # ------------------------------------------------------------------------------------------------------------ work
 
     def _list(self, procedure: Procedure) -> WorkList:
-        tensors = self.plan.tensors
+        tensors = {**self.plan.tensors, **{t.name: t for t in procedure.tensors}}
         if procedure.name == "update":
             tensors = {**tensors, **_vectors(procedure)}
         start = len(self.items)
@@ -78,6 +79,11 @@ class _Bookkeeper:
                 statements = tuple(n.statement for n in walk(nest.nodes) if isinstance(n, Note)) or nest.statements
                 self._add("", nest.kind.value, "", statements, nest.nodes, tensors)
         works = tuple(item.work for item in self.items[start:])
+        cut = self.plan.cuts.get(self.name)
+        if procedure.portion is Portion.ROWS and cut is not None:
+            return WorkList(procedure.name, works, _chunks(cut), {ROWS.name: cut.chunk, FIRST.name: 0})
+        if procedure.portion is Portion.SHARE:
+            works = tuple(replace(work, cost=_of_all_shares(work.cost)) for work in works)
         return WorkList(procedure.name, works, ONE)
 
     def _steps(self, steps: Iterable[Step], around: tuple[Dealt, ...], tensors: Mapping[str, Tensor]) -> None:
@@ -127,7 +133,7 @@ class _Bookkeeper:
                 life[name] = (first, item.work.number)
         found: dict[str, Place] = {}
         for procedure in procedures:
-            tensors = self.plan.tensors
+            tensors = {**self.plan.tensors, **{t.name: t for t in procedure.tensors}}
             for view in procedure.views:
                 if view.memory in _WORKSPACES and view.tensor in life and view.tensor not in found:
                     found[view.tensor] = self._place(view, tensors, *life[view.tensor])
@@ -138,15 +144,20 @@ class _Bookkeeper:
         order = {key: k for k, key in enumerate(groups)}
         for place in sorted(places, key=lambda p: (order[p.memory, p.offset], p.first)):
             others = tuple(n for n in groups[place.memory, place.offset] if n != place.tensor)
-            yield Place(**{**{n: getattr(place, n) for n in Place.__slots__}, "shares_with": others})
+            yield replace(place, shares_with=others)
 
     def _place(self, view: Buffer, tensors: Mapping[str, Tensor], first: int, last: int) -> Place:
         shape = tensors[view.tensor].shape
+        cut = self.plan.cuts.get(self.name)
+        if cut is not None and view.memory in (Memory.CHUNK, Memory.CHUNK_POSITIONS):
+            shape = tuple(Affine.of(cut.chunk) if e == Affine.of(ROWS) else e for e in shape)
+        elif view.tensor in self.plan.tensors:
+            shape = self.plan.tensors[view.tensor].shape
         count = ONE
         for extent in shape:
             count = count * extent
         item = INT_BYTES if tensors[view.tensor].dtype is DType.INT else self.itemsize
-        return Place(view.tensor, shape, view.memory.value, view.offset, count * item, first, last)
+        return Place(view.tensor, shape, view.memory.value, _of_first_chunk(view.offset), count * item, first, last)
 
 
 def _vectors(procedure: Procedure) -> dict[str, Tensor]:
@@ -154,3 +165,29 @@ def _vectors(procedure: Procedure) -> dict[str, Tensor]:
     length = (Affine.of(Size("n_parameters")),)
     found = [a for nest in procedure.nests for a in accesses(nest.nodes) if a.subscripts is not None]
     return {a.tensor: Tensor(a.tensor, length if a.subscripts else (), Role.STATE) for a in found}
+
+
+def _chunks(cut: Cut) -> Affine:
+    return floor_div(cut.extent + (cut.chunk - 1), cut.chunk)
+
+
+def _of_first_chunk(offset: Affine) -> Affine:
+    """Where a tensor begins for the first chunk, and so where the whole tensor does."""
+    return Affine(tuple((m, c) for m, c in offset.terms if FIRST not in Affine(((m, c),)).sizes()))
+
+
+def _of_all_shares(cost: Cost) -> Cost:
+    """The cost where one thread has every share: ``first_128`` is 0 and ``last_128`` is 128."""
+    return Cost(*(_whole(v) for v in (cost.flops, cost.calls, cost.bytes, cost.in_products)))
+
+
+def _whole(value: Affine) -> Affine:
+    total = ZERO
+    for monomial, factor in value.terms:
+        term = Affine.of(factor)
+        for atom in monomial:
+            side, _, extent = atom.name.partition("_") if isinstance(atom, Size) else ("", "", "")
+            is_bound = side in ("first", "last") and extent.isdigit()
+            term = term * ((int(extent) if side == "last" else 0) if is_bound else atom)
+        total = total + term
+    return total

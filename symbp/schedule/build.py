@@ -14,11 +14,13 @@ from symbp.ir.affine import ZERO, Affine
 from symbp.ir.body import Body
 from symbp.ir.derivation import Derivation
 from symbp.ir.order import order
-from symbp.ir.plan import Buffer, Kind, Machine, Memory, Nest, ParameterSlot, Plan, Procedure
+from symbp.ir.plan import Buffer, Cut, Kind, Machine, Memory, Nest, ParameterSlot, Plan, Procedure
 from symbp.ir.program import Program, Role, Tensor
+from symbp.ir.trace import part_of_work, tell, tell_rewrite
 from symbp.ir.verify import verify
 from symbp.schedule.absorb import absorb_sums
 from symbp.schedule.buffers import allocate, element_count
+from symbp.schedule.chunked import plan_predict_in_chunks, plan_training_in_chunks
 from symbp.schedule.device.exact_sums import declare_sums
 from symbp.schedule.device.kernels import make_steps, sink_scalars, stays_parallel
 from symbp.schedule.device.split_sums import split_sums
@@ -28,10 +30,13 @@ from symbp.schedule.fuse import fuse_nests
 from symbp.schedule.inline import inline_arguments
 from symbp.schedule.lower import lower_statement
 from symbp.schedule.notes import head_with_equations
-from symbp.schedule.procedures import make_procedure, touched_names
+from symbp.schedule.procedures import Planned, make_procedure, touched_names
+from symbp.schedule.samples_last import lay_samples_last
 from symbp.schedule.scalarise import scalarise
+from symbp.schedule.slices import Slices, cut_batch
 from symbp.schedule.split import split_procedure
 from symbp.schedule.steps import lower_steps
+from symbp.schedule.steps_first import lay_steps_first
 from symbp.schedule.unfold import unfold
 
 NEXT = "_next"  # an optimizer writes w_next[i]; it takes the place of w[i] at the end of the iteration
@@ -44,11 +49,13 @@ def make_plan(
     *,
     exact: bool = False,
     machine: Machine = Machine.LOOPS,
+    chunk: int | None = None,
 ) -> Plan:
     """Plan every procedure of a module for a kind of machine: predict, forward and backward, update.
 
     `derivation` is None for a model without a loss, `predict` for one without outputs, `update` without an optimizer.
-    With `exact` the derivatives of sigmoid and tanh keep their digits where these saturate.
+    With `exact` the derivatives of sigmoid and tanh keep their digits where these saturate. `chunk` is how many samples
+    loops take at a time (see `slices`).
     """
     model = derivation.primal if derivation is not None else predict
     assert model is not None, "a model has outputs or a loss"
@@ -57,16 +64,23 @@ def make_plan(
     procedures: list[Procedure] = []
     tensors: dict[str, Tensor] = {}
     workspaces: dict[str, dict[Memory, Affine]] = {}
+    cuts: dict[str, Cut] = {}
     if predict is not None:
-        found, workspaces["predict"], declared = _plan_predict(predict, parameters, machine)
-        procedures.append(found)
-        tensors |= {t.name: t for t in declared}
+        with part_of_work("predict"):
+            found = _plan_predict(predict, parameters, machine, chunk)
+        procedures, workspaces["predict"] = [*found.procedures], found.lengths
+        tensors |= {t.name: t for t in found.tensors}
+        cuts |= {"predict": found.cut} if found.cut else {}
     if derivation is not None:
-        pair, workspaces["train"], declared = _plan_training(derivation, parameters, exact, machine)
-        procedures.extend(pair)
-        tensors |= {t.name: t for t in declared}
+        with part_of_work("training"):
+            found = _plan_training(derivation, parameters, exact, machine, chunk)
+        procedures += found.procedures
+        workspaces["train"] = found.lengths
+        tensors |= {t.name: t for t in found.tensors}
+        cuts |= {"train": found.cut} if found.cut else {}
     if update is not None:
-        procedures.append(_plan_update(update, machine))
+        with part_of_work("update"):
+            procedures.append(_plan_update(update, machine))
         tensors |= {t.name: t for t in update.tensors if t.name not in tensors}
     if machine.in_teams:
         procedures = [replace(p, steps=make_steps(p, tensors)) for p in procedures]
@@ -85,6 +99,7 @@ def make_plan(
         state=tuple(t.name for t in update.with_role(Role.STATE)) if update is not None else (),
         hyper=update.with_role(Role.HYPER) if update is not None else (),
         optimizer=update.name if update is not None else "",
+        cuts=cuts,
     )
 
 
@@ -140,11 +155,6 @@ def _fans(name: str, shape: tuple[int, ...], program: Program) -> tuple[int, int
 # -------------------------------------------------------------------------------------------------------- procedures
 
 
-#: A plan's procedures, how long their workspaces are, and the tensors that they name.
-Lengths = dict[Memory, Affine]
-Declared = tuple[Tensor, ...]
-
-
 #: Program ──▶ Program: the rewrites that serve code, not people, for each kind of machine, in this order.
 _FOR_TEAMS: tuple[Callable[[Program], Program], ...] = (
     inline_arguments,
@@ -154,7 +164,9 @@ _FOR_TEAMS: tuple[Callable[[Program], Program], ...] = (
 PASSES: dict[Machine, tuple[Callable[[Program], Program], ...]] = {
     Machine.LOOPS: (
         inline_arguments,
-        unfold,  # convolutions become contractions, which the next pass may then absorb
+        lay_steps_first,  # what a step of a recurrence needs lies together
+        lay_samples_last,  # convolutions over samples become calls that need no patches
+        unfold,  # other convolutions become contractions, which the next pass may then absorb
         absorb_sums,
     ),
     # Here a sum stays by itself: what is added to it goes into the kernel that reads it, one pass over memory less.
@@ -163,11 +175,41 @@ PASSES: dict[Machine, tuple[Callable[[Program], Program], ...]] = {
 }
 
 
+#: How many of the passes for loops come before the batch is cut; the others see one chunk, or what is left outside.
+_BEFORE_THE_CUT = 1
+
+
 def _ready(program: Program, machine: Machine) -> Program:
     """The program after every pass of `PASSES`, verified after each."""
-    for transform in PASSES[machine]:
-        program = verify(transform(program), transform.__name__)
+    return _rewritten(program, PASSES[machine])
+
+
+def _rewritten(program: Program, passes: Iterable[Callable[[Program], Program]]) -> Program:
+    for transform in passes:
+        program = tell_rewrite(transform.__name__, program, verify(transform(program), transform.__name__))
     return program
+
+
+def _cut(program: Program, wanted: Iterable[str], chunk: int | None) -> Slices | None:
+    """The program cut along its batch, and each part of it after the other passes; None if cutting does not pay."""
+    slices = cut_batch(_rewritten(program, PASSES[Machine.LOOPS][:_BEFORE_THE_CUT]), chunk)
+    if slices is None:
+        return None
+    tell("cut_batch", f"{slices.cut.extent} samples", f"chunks of {slices.cut.chunk}", made=sorted(slices.parts))
+
+    def ready(part: Program, visible: Iterable[str]) -> Program:
+        seen = tuple(n for n in dict.fromkeys(visible) if part.definitions(n))
+        made = _rewritten(replace(part, outputs=seen, loss=""), PASSES[Machine.LOOPS][_BEFORE_THE_CUT:])
+        return replace(made, outputs=part.outputs, loss=part.loss)
+
+    exported = sorted(slices.exported | slices.parts)
+    before = ready(slices.before, [s.tensor for s in slices.before.statements])
+    rows = ready(slices.rows, [*exported, *wanted])
+    after = ready(slices.after, wanted)
+    known = {t.name for t in slices.whole.tensors}
+    new = [t for part in (before, after) for t in part.tensors if t.name not in known]
+    whole = replace(slices.whole, tensors=(*slices.whole.tensors, *new))
+    return replace(slices, whole=whole, before=before, rows=rows, after=replace(after, tensors=whole.tensors))
 
 
 def _fused(nests: Iterable[Nest], machine: Machine) -> tuple[Nest, ...]:
@@ -175,8 +217,12 @@ def _fused(nests: Iterable[Nest], machine: Machine) -> tuple[Nest, ...]:
 
 
 def _plan_predict(
-    program: Program, parameters: Sequence[ParameterSlot], machine: Machine
-) -> tuple[Procedure, Lengths, Declared]:
+    program: Program, parameters: Sequence[ParameterSlot], machine: Machine, chunk: int | None
+) -> Planned:
+    slices = _cut(program, program.outputs, chunk) if machine is Machine.LOOPS else None
+    chunked = plan_predict_in_chunks(slices, parameters) if slices is not None else None
+    if chunked is not None:
+        return chunked
     program = _ready(program, machine)
     nests = _fused(lower_steps(order(program), program, program.outputs, machine), machine)
     inner = [t.name for t in program.tensors if not t.is_given and t.name not in program.outputs]
@@ -194,17 +240,26 @@ def _plan_predict(
         places,
         results=program.outputs,
     )
-    return procedure, lengths, program.tensors
+    return Planned((procedure,), lengths, program.tensors)
 
 
 def _plan_training(
-    derivation: Derivation, parameters: Sequence[ParameterSlot], exact: bool, machine: Machine
-) -> tuple[tuple[Procedure, Procedure], Lengths, Declared]:
+    derivation: Derivation,
+    parameters: Sequence[ParameterSlot],
+    exact: bool,
+    machine: Machine,
+    chunk: int | None,
+) -> Planned:
     adjoints = dict(derivation.gradients)
     wanted = (derivation.program.loss, *adjoints.values())
     # What only `predict` returns is no part of training.
     program = replace(derivation.program.keep_live(wanted), outputs=())
-    program = _ready(verify(keep_digits(program), "keep_digits") if exact else program, machine)
+    if exact:
+        program = _rewritten(program, [keep_digits])
+    slices = _cut(program, wanted, chunk) if machine is Machine.LOOPS else None
+    if slices is not None:
+        return plan_training_in_chunks(slices, adjoints, parameters)
+    program = _ready(program, machine)
     ahead = {s.tensor for s in program.keep_live([program.loss]).statements}
     steps = order(program)
     gradient_names = {adjoints[p.name] for p in parameters if p.name in adjoints}
@@ -232,7 +287,7 @@ def _plan_training(
         make_procedure("forward", "Evaluate the loss.", forward, program, parameters, places, results, returns),
         make_procedure("backward", summary, backward, program, parameters, places),
     )
-    return pair, lengths, program.tensors
+    return Planned(pair, lengths, program.tensors)
 
 
 def _plan_update(program: Program, machine: Machine) -> Procedure:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import assert_never
 
 from symbp.ir.affine import ONE, ZERO, Affine, Atom, FloorDiv, Index, Read, floor_div
 from symbp.ir.body import Body
@@ -19,6 +20,8 @@ from symbp.ir.bounds import lower_bound, upper_bound
 from symbp.ir.cost import Cost, evaluate, nanoseconds
 from symbp.ir.nodes import (
     AddAtomically,
+    Barrier,
+    Combine,
     Contract,
     Dealt,
     Factor,
@@ -27,12 +30,14 @@ from symbp.ir.nodes import (
     Largest,
     Loop,
     Node,
+    Note,
     Once,
     Product,
     SetIndex,
     Settle,
     Share,
     Slice,
+    Slide,
     Spread,
     Store,
     Track,
@@ -155,7 +160,7 @@ class _Counter:
                 self._touch_all(node.value.reads())
                 self.values[node.index] = node.value.substitute(self.values)
             case Fill():
-                self._keep(node.tensor, tuple((ZERO, e) for e in self.tensors[node.tensor].shape), Update.SET)
+                self._keep_whole(node.tensor, Update.SET)
             case Store():
                 return self._store(node.target, node.value, node.update)
             case AddAtomically():
@@ -175,6 +180,12 @@ class _Counter:
                 return self._product(node)
             case Contract():
                 return self._contract(node)
+            case Slide():
+                return self._slide(node)
+            case Note() | Barrier() | Combine():  # a team's locals are as many as it has threads
+                pass
+            case _:
+                assert_never(node)
         return Cost()
 
     def dealt(self, axes: Sequence[Dealt], body: Sequence[Node]) -> Cost:
@@ -242,6 +253,14 @@ class _Counter:
             flops = 2 * _of_triangle(_times(rows), _times(inner), shift) * _times(columns)
         return Cost(flops, in_products=flops)
 
+    def _slide(self, slide: Slide) -> Cost:
+        """Steps that a tie leaves out, at the edge of what is slid over, count as well."""
+        self._keep_whole(slide.left)
+        self._keep_whole(slide.right)
+        self._keep_whole(slide.out, Update.ADD if slide.accumulate else Update.SET)
+        flops = 2 * _times((slide.lanes, *(stride.count for stride in slide.strides)))
+        return Cost(flops, in_products=flops)
+
     def _kept(self, part: Slice) -> list[Affine]:
         """The extents of the axes that a slice keeps. They may follow the loops around it, as a triangle's do."""
         extents = []
@@ -288,6 +307,9 @@ class _Counter:
     def _touch_factor(self, factor: Factor, update: Update | None = None) -> None:
         axes = tuple(a if isinstance(a, Affine) else self._bounds(a) for a in factor.axes)
         self._keep(factor.tensor, axes, update)
+
+    def _keep_whole(self, tensor: str, update: Update | None = None) -> None:
+        self._keep(tensor, tuple((ZERO, extent) for extent in self.tensors[tensor].shape), update)
 
     def _keep(self, tensor: str, axes: Sequence[Affine | tuple[Affine, Affine]], update: Update | None) -> None:
         """Of every axis a place is touched, or the stretch between two."""

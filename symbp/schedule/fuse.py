@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from symbp.ir.nodes import BEST, PLACE, TOTAL, Contract, Fill, Loop, Node, Note, Product
+from symbp.ir.nodes import BEST, PLACE, TOTAL, Contract, Fill, Loop, Node, Note, Product, Slide
 from symbp.ir.plan import Kind, Nest
 from symbp.ir.statement import fresh_index
 from symbp.ir.trace import counted, tell
@@ -148,4 +148,4 @@ def _fuse_bodies(one: tuple[Node, ...], other: tuple[Node, ...]) -> tuple[Node, 
 
 
 def _stands_alone(nodes: Iterable[Node]) -> bool:
-    return any(isinstance(n, Contract) for n in walk(nodes))
+    return any(isinstance(n, Slide | Contract) for n in walk(nodes))

@@ -23,6 +23,7 @@ from symbp.ir.nodes import BEST, PLACE, TOTAL, Bound, Fill, If, Loop, Node, Prod
 from symbp.ir.program import Program
 from symbp.ir.statement import Guard, Holds, NonNegative, Range, Reduction, Statement, Zero, guard_indices
 from symbp.schedule.classify import SMALLEST_EXTENT, Contraction, as_contraction, split_invariant, strided_reads
+from symbp.schedule.slide import as_slide
 
 #: A constant extent below this is a window that slides, not an axis to sum along.
 WINDOW = 8
@@ -49,7 +50,10 @@ def lower_statement(
     contraction = None if by_element else as_contraction(statement, program, bound)
     if contraction is not None and (sets or contraction.scale is None):
         return _lower_contraction(contraction, _Job(statement, program, bound), sets)
+    sliding = None if by_element or bound else as_slide(statement, program, sets=sets)
     job = _Job(statement, program, bound)
+    if sliding is not None:
+        return _loops(job, sliding.around, (), (sliding.node,))
     free = _by_target(statement, bound)
     reduced = _innermost_contiguous(statement)
     if statement.reduction is Reduction.NONE:
@@ -198,7 +202,7 @@ def _by_target(statement: Statement, bound: tuple[Index, ...]) -> list[Index]:
     Of several indices on one axis (``e + 32*h``) the one that moves farthest comes first.
     """
     order = [i for s in statement.subscripts for i in _farthest_first(s) if i in statement.free]
-    rest = [i for i in statement.free if i not in order]
+    rest = _by_memory([i for i in statement.free if i not in order], statement)
     return [i for i in dict.fromkeys((*rest, *order)) if i not in bound]
 
 
@@ -214,8 +218,18 @@ def _innermost_contiguous(statement: Statement) -> list[Index]:
     """The reduced indices with the one that walks memory with stride 1 most often last."""
     if len(statement.reduced) < 2:
         return list(statement.reduced)
-    best = min(reversed(statement.reduced), key=lambda i: strided_reads(statement, i))
-    return [*(i for i in statement.reduced if i != best), best]
+    ordered = _by_memory(list(statement.reduced), statement)
+    best = min(reversed(ordered), key=lambda i: strided_reads(statement, i))
+    return [*(i for i in ordered if i != best), best]
+
+
+def _by_memory(indices: list[Index], statement: Statement) -> list[Index]:
+    """Indices in the order of the axes of the first element read that walks along all of them, if there is one."""
+    for read in statement.body.reads:
+        axes = [next((k for k, s in enumerate(read.subscripts) if i in s.plain_indices()), -1) for i in indices]
+        if axes and min(axes) >= 0:
+            return [i for _, i in sorted(zip(axes, indices, strict=True), key=lambda pair: pair[0])]
+    return indices
 
 
 def _row_form_pays(statement: Statement, free: Index, reduced: Index) -> bool:

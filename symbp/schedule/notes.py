@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from symbp.ir.nodes import Contract, Fill, If, Loop, Node, Note, Product
+from symbp.ir.nodes import Contract, Fill, If, Loop, Node, Note, Product, Slide
 from symbp.ir.plan import Nest
 from symbp.ir.walk_nodes import walk
 
@@ -43,7 +43,7 @@ def _is_one_equation(body: tuple[Node, ...]) -> bool:
 def _is_flat(nodes: tuple[Node, ...]) -> bool:
     """True if there is nothing but assignments."""
     return not any(
-        isinstance(n, Loop | Product | Contract) or (isinstance(n, If) and not _is_flat(n.body)) for n in nodes
+        isinstance(n, Loop | Product | Slide | Contract) or (isinstance(n, If) and not _is_flat(n.body)) for n in nodes
     )
 
 

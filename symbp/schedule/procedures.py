@@ -1,14 +1,25 @@
-"""A procedure from its nests: which buffers and inputs it uses."""
+"""Procedures from their nests: which buffers and inputs they use."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from symbp.ir.affine import Affine
-from symbp.ir.plan import Buffer, Memory, Nest, ParameterSlot, Procedure
-from symbp.ir.program import Program, Role
+from symbp.ir.plan import Buffer, Cut, Memory, Nest, ParameterSlot, Procedure
+from symbp.ir.program import Program, Role, Tensor
 from symbp.schedule.access import touched
 from symbp.schedule.notes import head_with_equations
+
+
+@dataclass(frozen=True)
+class Planned:
+    """The procedures of one use of the model, how long its memories are, its tensors, and how its batch is cut."""
+
+    procedures: tuple[Procedure, ...]
+    lengths: dict[Memory, Affine]
+    tensors: tuple[Tensor, ...]
+    cut: Cut | None = None
 
 
 def make_procedure(
@@ -21,9 +32,11 @@ def make_procedure(
     results: tuple[str, ...] = (),
     returns: str = "",
 ) -> Procedure:
+    """The procedure that runs `nests`. `places` says where tensors lie; parameters, unless it says otherwise, whole."""
     used = touched_names(nests)
-    views = [Buffer(p.name, Memory.PARAMETERS, Affine.of(p.offset)) for p in parameters if p.name in used]
-    views += [places[t.name] for t in program.tensors if t.name in places and t.name in used]
+    whole = {p.name: Buffer(p.name, Memory.PARAMETERS, Affine.of(p.offset)) for p in parameters}
+    views = [places.get(name, whole[name]) for name in whole if name in used]
+    views += [places[t.name] for t in program.tensors if t.name in places and t.name in used and t.name not in whole]
     inputs = tuple(t.name for t in program.with_role(Role.INPUT) if t.name in used)
     return Procedure(name, summary, inputs, tuple(views), results, head_with_equations(nests), returns)
 

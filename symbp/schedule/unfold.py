@@ -28,6 +28,7 @@ from symbp.ir.program import Program, Role, Tensor
 from symbp.ir.statement import Domain, Guard, Range, Reduction, Statement, fresh_index, guard_indices
 from symbp.schedule.classify import as_contraction
 from symbp.schedule.reach import is_recurrent
+from symbp.schedule.slide import as_slide
 
 #: A window of more elements than this would need too much memory.
 LARGEST_WINDOW = 64
@@ -40,7 +41,7 @@ def unfold(program: Program) -> Program:
     statements: list[Statement] = []
     made: dict[tuple[Read, tuple[Range, ...], tuple[Guard, ...]], str] = {}
     for statement in program.statements:
-        product = _sliding_product(statement)
+        product = _sliding_product(statement) if as_slide(statement, program) is None else None
         rewritten = None
         if product is not None and not is_recurrent(statement, program):
             scratch = replace(program, tensors=tuple(tensors.values()))

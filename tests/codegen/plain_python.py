@@ -96,6 +96,48 @@ def _adding(product: Callable[..., None]) -> Callable[..., None]:
     return add
 
 
+def _sliding(sums_lanes: bool, adds: bool) -> Callable[..., None]:
+    """The four functions of products that slide, one number after the other."""
+
+    def run(left: Any, right: Any, out: Any, lanes: int, start: Any, row: Any, third: Any, fourth: Any) -> None:
+        places, window = (fourth, third) if sums_lanes else (third, fourth)
+        flat = [np.asarray(a).reshape(-1) for a in (left, right, out)]
+        made = {}
+        for m, *p in np.ndindex(row[0], *(n for n, *_ in places), *(n for n, *_ in window)):
+            p, t = p[:3], p[3:]
+            values = []
+            for number, (_, _, _, place, a, b, shift, size) in zip(t, window, strict=True):
+                one, other = (b, a) if sums_lanes else (a, b)
+                values.append(place < 0 or 0 <= one * p[place] + other * number + shift < size)
+            of_place, of_window = zip(*places, strict=True), zip(*window, strict=True)
+            steps, strides = [np.array(list(v)) for v in of_place], [np.array(list(v)) for v in of_window]
+            if sums_lanes:  # left and right end in lanes
+                at = [start[0] + m * row[1] + p @ steps[1], start[1] + p @ steps[2] + t @ strides[1]]
+                at.append(start[2] + m * row[2] + t @ strides[2])
+                value = 0.0
+                if all(values):
+                    one, two = (flat[k][at[k] * lanes : (at[k] + 1) * lanes] for k in (0, 1))
+                    assert one.size == two.size == lanes
+                    value = one @ two
+                made[at[2]] = made.get(at[2], 0.0) + value
+            else:
+                at = [start[0] + m * row[1] + p @ steps[1] + t @ strides[1], start[1] + p @ steps[2] + t @ strides[2]]
+                at.append(start[2] + m * row[2] + p @ steps[3])
+                value = np.zeros(lanes)
+                if all(values):
+                    assert 0 <= at[0] < flat[0].size
+                    assert 0 <= at[1] * lanes <= flat[1].size - lanes
+                    value = flat[0][at[0]] * flat[1][at[1] * lanes : (at[1] + 1) * lanes]
+                made[at[2]] = made.get(at[2], 0.0) + value
+        width = 1 if sums_lanes else lanes
+        for at, value in made.items():
+            part = flat[2][at * width : (at + 1) * width]
+            assert part.size == width
+            part[:] = value + part if adds else value
+
+    return run
+
+
 def _sigmoid(x: Any) -> Any:
     decay = np.exp(-abs(x))
     return (1.0 if x >= 0 else decay) / (1.0 + decay)
@@ -106,6 +148,10 @@ RUNTIME: dict[str, Callable[..., Any]] = {
     "kernel": lambda function: function,
     "view": view,
     "apart": lambda index: index,
+    "convolve": _sliding(False, False),
+    "convolve_add": _sliding(False, True),
+    "correlate": _sliding(True, False),
+    "correlate_add": _sliding(True, True),
     "matmul": matmul,
     "matmul_add": matmul_add,
     "matmul_lower": matmul_lower,

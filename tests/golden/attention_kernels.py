@@ -8,6 +8,7 @@ C-contiguous; the interface in `__init__.py` has checked them.
 import math
 
 import numpy as np
+from numba import prange
 
 from ._runtime.contraction import (
     matmul,
@@ -18,16 +19,17 @@ from ._runtime.contraction import (
 )
 from ._runtime.jit import kernel
 from ._runtime.scalar import exp, maximum
+from ._runtime.shares import share
 from ._runtime.views import view
 
 real = np.float32
 
 
 @kernel
-def predict_into(params, x, workspace, attention):
-    """Evaluate the model."""
-    n_batch = x.shape[0]
+def predict_rows(params, x, chunk, attention, first, last):
+    """Evaluate the model for the samples `first` to `last - 1`."""
     n_time = x.shape[1]
+    rows = last - first
     attention_Q = view(params, 0, (8, 2, 4))
     attention_c_q = view(params, 64, (2, 4))
     attention_K = view(params, 72, (8, 2, 4))
@@ -36,26 +38,24 @@ def predict_into(params, x, workspace, attention):
     attention_c_v = view(params, 208, (2, 4))
     attention_W = view(params, 216, (2, 4, 8))
     attention_c = view(params, 280, (8,))
-    attention_q_head = view(workspace, 0, (n_batch, n_time, 2, 4))
-    attention_k_head = view(workspace, 8 * n_batch * n_time, (n_batch, n_time, 2, 4))
-    attention_v_head = view(workspace, 16 * n_batch * n_time, (n_batch, n_time, 2, 4))
-    attention_a = view(workspace, 32 * n_batch * n_time, (n_batch, 2, n_time, n_time))
+    x = view(x, 8 * first * n_time, (rows, n_time, 8))
+    attention_q_head = view(chunk, 0, (rows, n_time, 2, 4))
+    attention_k_head = view(chunk, 32 * n_time, (rows, n_time, 2, 4))
+    attention_v_head = view(chunk, 64 * n_time, (rows, n_time, 2, 4))
+    attention_a = view(chunk, 128 * n_time, (rows, 2, n_time, n_time))
     attention_p = view(
-        workspace,
-        32 * n_batch * n_time + 2 * n_batch * n_time * n_time,
-        (n_batch, 2, n_time, n_time),
+        chunk, 128 * n_time + 8 * n_time * n_time, (rows, 2, n_time, n_time)
     )
-    attention_o = view(workspace, 24 * n_batch * n_time, (n_batch, n_time, 2, 4))
+    attention_o = view(chunk, 96 * n_time, (rows, n_time, 2, 4))
+    attention = view(attention, 8 * first * n_time, (rows, n_time, 8))
     attention_p_exp = view(
-        workspace,
-        32 * n_batch * n_time + 4 * n_batch * n_time * n_time,
-        (n_batch, 2, n_time, n_time),
+        chunk, 128 * n_time + 16 * n_time * n_time, (rows, 2, n_time, n_time)
     )
 
     # attention_q_head[b, t, h, e] = attention_c_q[h, e]
     # attention_k_head[b, t, h, e] = attention_c_k[h, e]
     # attention_v_head[b, t, h, e] = attention_c_v[h, e]
-    for b in range(n_batch):
+    for b in range(rows):
         for t in range(n_time):
             for h in range(2):
                 for e in range(4):
@@ -65,26 +65,26 @@ def predict_into(params, x, workspace, attention):
 
     # attention_q_head[b, t, h, e] += sum[e2] x[b, t, e2]*attention_Q[e2, h, e]
     matmul_add(
-        view(x, 0, (n_batch * n_time, 8)),
+        view(x, 0, (n_time * rows, 8)),
         view(attention_Q, 0, (8, 8)),
-        view(attention_q_head, 0, (n_batch * n_time, 8)),
+        view(attention_q_head, 0, (n_time * rows, 8)),
     )
 
     # attention_k_head[b, t, h, e] += sum[e2] x[b, t, e2]*attention_K[e2, h, e]
     matmul_add(
-        view(x, 0, (n_batch * n_time, 8)),
+        view(x, 0, (n_time * rows, 8)),
         view(attention_K, 0, (8, 8)),
-        view(attention_k_head, 0, (n_batch * n_time, 8)),
+        view(attention_k_head, 0, (n_time * rows, 8)),
     )
 
     # attention_v_head[b, t, h, e] += sum[e2] x[b, t, e2]*attention_V[e2, h, e]
     matmul_add(
-        view(x, 0, (n_batch * n_time, 8)),
+        view(x, 0, (n_time * rows, 8)),
         view(attention_V, 0, (8, 8)),
-        view(attention_v_head, 0, (n_batch * n_time, 8)),
+        view(attention_v_head, 0, (n_time * rows, 8)),
     )
 
-    for b in range(n_batch):
+    for b in range(rows):
         for h in range(2):
             # attention_a[b, h, t, s] = sum[e] attention_q_head[b, t, h, e]
             #     *attention_k_head[b, s, h, e]/2
@@ -136,17 +136,18 @@ def predict_into(params, x, workspace, attention):
 
     # attention[b, t, m] += sum[h, e] attention_o[b, t, h, e]*attention_W[h, e, m]
     matmul_add(
-        view(attention_o, 0, (n_batch * n_time, 8)),
+        view(attention_o, 0, (n_time * rows, 8)),
         view(attention_W, 0, (8, 8)),
-        view(attention, 0, (n_batch * n_time, 8)),
+        view(attention, 0, (n_time * rows, 8)),
     )
 
 
 @kernel
-def forward(params, x, y, workspace):
-    """Evaluate the loss."""
+def forward_rows(params, x, y, workspace, chunk, first, last):
+    """Evaluate the samples `first` to `last - 1`."""
     n_batch = x.shape[0]
     n_time = x.shape[1]
+    rows = last - first
     attention_Q = view(params, 0, (8, 2, 4))
     attention_c_q = view(params, 64, (2, 4))
     attention_K = view(params, 72, (8, 2, 4))
@@ -155,27 +156,26 @@ def forward(params, x, y, workspace):
     attention_c_v = view(params, 208, (2, 4))
     attention_W = view(params, 216, (2, 4, 8))
     attention_c = view(params, 280, (8,))
-    attention_q_head = view(workspace, 0, (n_batch, n_time, 2, 4))
-    attention_k_head = view(workspace, 8 * n_batch * n_time, (n_batch, n_time, 2, 4))
-    attention_v_head = view(workspace, 16 * n_batch * n_time, (n_batch, n_time, 2, 4))
-    attention_a = view(workspace, 56 * n_batch * n_time, (n_batch, 2, n_time, n_time))
+    x = view(x, 8 * first * n_time, (rows, n_time, 8))
+    y = view(y, 8 * first * n_time, (rows, n_time, 8))
+    attention_q_head = view(chunk, 0, (rows, n_time, 2, 4))
+    attention_k_head = view(chunk, 16 * n_time, (rows, n_time, 2, 4))
+    attention_v_head = view(chunk, 32 * n_time, (rows, n_time, 2, 4))
+    attention_a = view(chunk, 112 * n_time, (rows, 2, n_time, n_time))
     attention_p = view(
-        workspace,
-        56 * n_batch * n_time + 2 * n_batch * n_time * n_time,
-        (n_batch, 2, n_time, n_time),
+        chunk, 112 * n_time + 4 * n_time * n_time, (rows, 2, n_time, n_time)
     )
-    attention_o = view(workspace, 24 * n_batch * n_time, (n_batch, n_time, 2, 4))
-    attention = view(workspace, 32 * n_batch * n_time, (n_batch, n_time, 8))
+    attention_o = view(chunk, 48 * n_time, (rows, n_time, 2, 4))
+    attention = view(chunk, 64 * n_time, (rows, n_time, 8))
     attention_p_exp = view(
-        workspace,
-        56 * n_batch * n_time + 4 * n_batch * n_time * n_time,
-        (n_batch, 2, n_time, n_time),
+        chunk, 112 * n_time + 8 * n_time * n_time, (rows, 2, n_time, n_time)
     )
+    loss_part = view(workspace, 288 * ((n_batch + 1) // 2) + first // 2, (1,))
 
     # attention_q_head[b, t, h, e] = attention_c_q[h, e]
     # attention_k_head[b, t, h, e] = attention_c_k[h, e]
     # attention_v_head[b, t, h, e] = attention_c_v[h, e]
-    for b in range(n_batch):
+    for b in range(rows):
         for t in range(n_time):
             for h in range(2):
                 for e in range(4):
@@ -185,26 +185,26 @@ def forward(params, x, y, workspace):
 
     # attention_q_head[b, t, h, e] += sum[e2] x[b, t, e2]*attention_Q[e2, h, e]
     matmul_add(
-        view(x, 0, (n_batch * n_time, 8)),
+        view(x, 0, (n_time * rows, 8)),
         view(attention_Q, 0, (8, 8)),
-        view(attention_q_head, 0, (n_batch * n_time, 8)),
+        view(attention_q_head, 0, (n_time * rows, 8)),
     )
 
     # attention_k_head[b, t, h, e] += sum[e2] x[b, t, e2]*attention_K[e2, h, e]
     matmul_add(
-        view(x, 0, (n_batch * n_time, 8)),
+        view(x, 0, (n_time * rows, 8)),
         view(attention_K, 0, (8, 8)),
-        view(attention_k_head, 0, (n_batch * n_time, 8)),
+        view(attention_k_head, 0, (n_time * rows, 8)),
     )
 
     # attention_v_head[b, t, h, e] += sum[e2] x[b, t, e2]*attention_V[e2, h, e]
     matmul_add(
-        view(x, 0, (n_batch * n_time, 8)),
+        view(x, 0, (n_time * rows, 8)),
         view(attention_V, 0, (8, 8)),
-        view(attention_v_head, 0, (n_batch * n_time, 8)),
+        view(attention_v_head, 0, (n_time * rows, 8)),
     )
 
-    for b in range(n_batch):
+    for b in range(rows):
         for h in range(2):
             # attention_a[b, h, t, s] = sum[e] attention_q_head[b, t, h, e]
             #     *attention_k_head[b, s, h, e]/2
@@ -256,70 +256,73 @@ def forward(params, x, y, workspace):
 
     # attention[b, t, m] += sum[h, e] attention_o[b, t, h, e]*attention_W[h, e, m]
     matmul_add(
-        view(attention_o, 0, (n_batch * n_time, 8)),
+        view(attention_o, 0, (n_time * rows, 8)),
         view(attention_W, 0, (8, 8)),
-        view(attention, 0, (n_batch * n_time, 8)),
+        view(attention, 0, (n_time * rows, 8)),
     )
 
-    # loss = sum[b, t, e] (attention[b, t, e] - y[b, t, e])**2/(8*n_batch*n_time)
+    # loss_part = sum[b, t, e] (attention[b, t, e] - y[b, t, e])**2/(8*n_batch*n_time)
     total = real(0.0)
-    for b in range(n_batch):
+    for b in range(rows):
         for t in range(n_time):
             for e in range(8):
                 total += (attention[b, t, e] - y[b, t, e]) ** 2
-    loss = real(0.125) * total / (real(n_batch) * real(n_time))
-
-    return loss
+    loss_part[0] = real(0.125) * total / (real(n_batch) * real(n_time))
 
 
 @kernel
-def backward(params, x, y, workspace, grads):
-    """Differentiate the loss; follows `forward`."""
+def backward_rows(params, x, y, workspace, chunk, first, last):
+    """Differentiate the same samples; follows `forward_rows`."""
     n_batch = x.shape[0]
     n_time = x.shape[1]
+    rows = last - first
     attention_W = view(params, 216, (2, 4, 8))
-    attention_q_head = view(workspace, 0, (n_batch, n_time, 2, 4))
-    attention_k_head = view(workspace, 8 * n_batch * n_time, (n_batch, n_time, 2, 4))
-    attention_v_head = view(workspace, 16 * n_batch * n_time, (n_batch, n_time, 2, 4))
+    x = view(x, 8 * first * n_time, (rows, n_time, 8))
+    y = view(y, 8 * first * n_time, (rows, n_time, 8))
+    attention_q_head = view(chunk, 0, (rows, n_time, 2, 4))
+    attention_k_head = view(chunk, 16 * n_time, (rows, n_time, 2, 4))
+    attention_v_head = view(chunk, 32 * n_time, (rows, n_time, 2, 4))
     attention_p = view(
-        workspace,
-        56 * n_batch * n_time + 2 * n_batch * n_time * n_time,
-        (n_batch, 2, n_time, n_time),
+        chunk, 112 * n_time + 4 * n_time * n_time, (rows, 2, n_time, n_time)
     )
-    attention_o = view(workspace, 24 * n_batch * n_time, (n_batch, n_time, 2, 4))
-    attention = view(workspace, 32 * n_batch * n_time, (n_batch, n_time, 8))
-    attention_Q_bar = view(grads, 0, (8, 2, 4))
-    attention_c_q_bar = view(grads, 64, (2, 4))
-    attention_K_bar = view(grads, 72, (8, 2, 4))
-    attention_c_k_bar = view(grads, 136, (2, 4))
-    attention_V_bar = view(grads, 144, (8, 2, 4))
-    attention_c_v_bar = view(grads, 208, (2, 4))
-    attention_W_bar = view(grads, 216, (2, 4, 8))
-    attention_c_bar = view(grads, 280, (8,))
-    attention_q_head_bar = view(
-        workspace, 24 * n_batch * n_time, (n_batch, n_time, 2, 4)
-    )
-    attention_k_head_bar = view(
-        workspace, 40 * n_batch * n_time, (n_batch, n_time, 2, 4)
-    )
-    attention_v_head_bar = view(
-        workspace, 48 * n_batch * n_time, (n_batch, n_time, 2, 4)
-    )
-    attention_a_bar = view(
-        workspace, 56 * n_batch * n_time, (n_batch, 2, n_time, n_time)
-    )
+    attention_o = view(chunk, 48 * n_time, (rows, n_time, 2, 4))
+    attention = view(chunk, 64 * n_time, (rows, n_time, 8))
+    attention_q_head_bar = view(chunk, 48 * n_time, (rows, n_time, 2, 4))
+    attention_k_head_bar = view(chunk, 80 * n_time, (rows, n_time, 2, 4))
+    attention_v_head_bar = view(chunk, 96 * n_time, (rows, n_time, 2, 4))
+    attention_a_bar = view(chunk, 112 * n_time, (rows, 2, n_time, n_time))
     attention_p_bar = view(
-        workspace,
-        56 * n_batch * n_time + 4 * n_batch * n_time * n_time,
-        (n_batch, 2, n_time, n_time),
+        chunk, 112 * n_time + 8 * n_time * n_time, (rows, 2, n_time, n_time)
     )
-    attention_o_bar = view(workspace, 32 * n_batch * n_time, (n_batch, n_time, 2, 4))
-    attention_bar = view(workspace, 40 * n_batch * n_time, (n_batch, n_time, 8))
+    attention_o_bar = view(chunk, 64 * n_time, (rows, n_time, 2, 4))
+    attention_bar = view(chunk, 80 * n_time, (rows, n_time, 8))
+    attention_c_bar_part = view(
+        workspace, 256 * ((n_batch + 1) // 2) + 8 * (first // 2), (8,)
+    )
+    attention_W_bar_part = view(workspace, 64 * (first // 2), (2, 4, 8))
+    attention_c_v_bar_part = view(
+        workspace, 264 * ((n_batch + 1) // 2) + 8 * (first // 2), (2, 4)
+    )
+    attention_V_bar_part = view(
+        workspace, 64 * ((n_batch + 1) // 2) + 64 * (first // 2), (8, 2, 4)
+    )
+    attention_c_k_bar_part = view(
+        workspace, 272 * ((n_batch + 1) // 2) + 8 * (first // 2), (2, 4)
+    )
+    attention_K_bar_part = view(
+        workspace, 128 * ((n_batch + 1) // 2) + 64 * (first // 2), (8, 2, 4)
+    )
+    attention_c_q_bar_part = view(
+        workspace, 280 * ((n_batch + 1) // 2) + 8 * (first // 2), (2, 4)
+    )
+    attention_Q_bar_part = view(
+        workspace, 192 * ((n_batch + 1) // 2) + 64 * (first // 2), (8, 2, 4)
+    )
 
     # attention_bar[b, t, m] = (attention[b, t, m] - y[b, t, m])/(4*n_batch*n_time)
-    # attention_c_bar[m] = sum[b, t] attention_bar[b, t, m]
-    attention_c_bar[:] = real(0.0)
-    for b in range(n_batch):
+    # attention_c_bar_part[m] = sum[b, t] attention_bar[b, t, m]
+    attention_c_bar_part[:] = real(0.0)
+    for b in range(rows):
         for t in range(n_time):
             for m in range(8):
                 attention_bar[b, t, m] = (
@@ -327,24 +330,24 @@ def backward(params, x, y, workspace, grads):
                     * (attention[b, t, m] - y[b, t, m])
                     / (real(n_batch) * real(n_time))
                 )
-                attention_c_bar[m] += attention_bar[b, t, m]
+                attention_c_bar_part[m] += attention_bar[b, t, m]
 
     # attention_o_bar[b, t, h, e] = sum[m] attention_W[h, e, m]*attention_bar[b, t, m]
     matmul(
-        view(attention_bar, 0, (n_batch * n_time, 8)),
+        view(attention_bar, 0, (n_time * rows, 8)),
         view(attention_W, 0, (8, 8)).T,
-        view(attention_o_bar, 0, (n_batch * n_time, 8)),
+        view(attention_o_bar, 0, (n_time * rows, 8)),
     )
 
-    # attention_W_bar[h, e, m] = sum[b, t] attention_o[b, t, h, e]
+    # attention_W_bar_part[h, e, m] = sum[b, t] attention_o[b, t, h, e]
     #     *attention_bar[b, t, m]
     matmul(
-        view(attention_o, 0, (n_batch * n_time, 8)).T,
-        view(attention_bar, 0, (n_batch * n_time, 8)),
-        view(attention_W_bar, 0, (8, 8)),
+        view(attention_o, 0, (n_time * rows, 8)).T,
+        view(attention_bar, 0, (n_time * rows, 8)),
+        view(attention_W_bar_part, 0, (8, 8)),
     )
 
-    for b in range(n_batch):
+    for b in range(rows):
         for h in range(2):
             # attention_v_head_bar[b, t, h, e] = sum[s] attention_p[b, h, s, t]
             #     *attention_o_bar[b, s, h, e]
@@ -411,53 +414,216 @@ def backward(params, x, y, workspace, grads):
                     )
 
     for h in range(2):
-        # attention_c_v_bar[h, e] = sum[b, t] attention_v_head_bar[b, t, h, e]
+        # attention_c_v_bar_part[h, e] = sum[b, t] attention_v_head_bar[b, t, h, e]
         for e in range(4):
-            attention_c_v_bar[h, e] = real(0.0)
-        for b in range(n_batch):
+            attention_c_v_bar_part[h, e] = real(0.0)
+        for b in range(rows):
             for t in range(n_time):
                 for e in range(4):
-                    attention_c_v_bar[h, e] += attention_v_head_bar[b, t, h, e]
-        # attention_c_k_bar[h, e] = sum[b, t] attention_k_head_bar[b, t, h, e]
+                    attention_c_v_bar_part[h, e] += attention_v_head_bar[b, t, h, e]
+        # attention_c_k_bar_part[h, e] = sum[b, t] attention_k_head_bar[b, t, h, e]
         for e in range(4):
-            attention_c_k_bar[h, e] = real(0.0)
-        for b in range(n_batch):
+            attention_c_k_bar_part[h, e] = real(0.0)
+        for b in range(rows):
             for t in range(n_time):
                 for e in range(4):
-                    attention_c_k_bar[h, e] += attention_k_head_bar[b, t, h, e]
-        # attention_c_q_bar[h, e] = sum[b, t] attention_q_head_bar[b, t, h, e]
+                    attention_c_k_bar_part[h, e] += attention_k_head_bar[b, t, h, e]
+        # attention_c_q_bar_part[h, e] = sum[b, t] attention_q_head_bar[b, t, h, e]
         for e in range(4):
-            attention_c_q_bar[h, e] = real(0.0)
-        for b in range(n_batch):
+            attention_c_q_bar_part[h, e] = real(0.0)
+        for b in range(rows):
             for t in range(n_time):
                 for e in range(4):
-                    attention_c_q_bar[h, e] += attention_q_head_bar[b, t, h, e]
+                    attention_c_q_bar_part[h, e] += attention_q_head_bar[b, t, h, e]
 
-    # attention_V_bar[e, h, e2] = sum[b, t] x[b, t, e]*attention_v_head_bar[b, t, h, e2]
+    # attention_V_bar_part[e, h, e2] = sum[b, t] x[b, t, e]
+    #     *attention_v_head_bar[b, t, h, e2]
     matmul(
-        view(x, 0, (n_batch * n_time, 8)).T,
-        view(attention_v_head_bar, 0, (n_batch * n_time, 8)),
-        view(attention_V_bar, 0, (8, 8)),
+        view(x, 0, (n_time * rows, 8)).T,
+        view(attention_v_head_bar, 0, (n_time * rows, 8)),
+        view(attention_V_bar_part, 0, (8, 8)),
     )
 
-    # attention_K_bar[e, h, e2] = sum[b, t] x[b, t, e]*attention_k_head_bar[b, t, h, e2]
+    # attention_K_bar_part[e, h, e2] = sum[b, t] x[b, t, e]
+    #     *attention_k_head_bar[b, t, h, e2]
     matmul(
-        view(x, 0, (n_batch * n_time, 8)).T,
-        view(attention_k_head_bar, 0, (n_batch * n_time, 8)),
-        view(attention_K_bar, 0, (8, 8)),
+        view(x, 0, (n_time * rows, 8)).T,
+        view(attention_k_head_bar, 0, (n_time * rows, 8)),
+        view(attention_K_bar_part, 0, (8, 8)),
     )
 
-    # attention_Q_bar[e, h, e2] = sum[b, t] x[b, t, e]*attention_q_head_bar[b, t, h, e2]
+    # attention_Q_bar_part[e, h, e2] = sum[b, t] x[b, t, e]
+    #     *attention_q_head_bar[b, t, h, e2]
     matmul(
-        view(x, 0, (n_batch * n_time, 8)).T,
-        view(attention_q_head_bar, 0, (n_batch * n_time, 8)),
-        view(attention_Q_bar, 0, (8, 8)),
+        view(x, 0, (n_time * rows, 8)).T,
+        view(attention_q_head_bar, 0, (n_time * rows, 8)),
+        view(attention_Q_bar_part, 0, (8, 8)),
     )
 
 
 @kernel
-def loss_and_grad_into(params, x, y, workspace, grads):
-    """Write the gradient of the loss to `grads`; return the loss."""
-    loss = forward(params, x, y, workspace)
-    backward(params, x, y, workspace, grads)
+def loss_of_rows(x, workspace):
+    """The loss, from what all samples have left."""
+    n_batch = x.shape[0]
+    loss_part = view(workspace, 288 * ((n_batch + 1) // 2), ((n_batch + 1) // 2,))
+
+    # loss = sum[c] loss_part[c]
+    total = real(0.0)
+    for c in range((n_batch + 1) // 2):
+        total += loss_part[c]
+    loss = total
+
     return loss
+
+
+@kernel
+def gradients_share(x, workspace, grads, part, parts):
+    """One of several equal shares of the gradients."""
+    n_batch = x.shape[0]
+    first_8, last_8 = share(8, part, parts)
+    first_2, last_2 = share(2, part, parts)
+    attention_Q_bar = view(grads, 0, (8, 2, 4))
+    attention_c_q_bar = view(grads, 64, (2, 4))
+    attention_K_bar = view(grads, 72, (8, 2, 4))
+    attention_c_k_bar = view(grads, 136, (2, 4))
+    attention_V_bar = view(grads, 144, (8, 2, 4))
+    attention_c_v_bar = view(grads, 208, (2, 4))
+    attention_W_bar = view(grads, 216, (2, 4, 8))
+    attention_c_bar = view(grads, 280, (8,))
+    attention_c_bar_part = view(
+        workspace, 256 * ((n_batch + 1) // 2), ((n_batch + 1) // 2, 8)
+    )
+    attention_W_bar_part = view(workspace, 0, ((n_batch + 1) // 2, 2, 4, 8))
+    attention_c_v_bar_part = view(
+        workspace, 264 * ((n_batch + 1) // 2), ((n_batch + 1) // 2, 2, 4)
+    )
+    attention_V_bar_part = view(
+        workspace, 64 * ((n_batch + 1) // 2), ((n_batch + 1) // 2, 8, 2, 4)
+    )
+    attention_c_k_bar_part = view(
+        workspace, 272 * ((n_batch + 1) // 2), ((n_batch + 1) // 2, 2, 4)
+    )
+    attention_K_bar_part = view(
+        workspace, 128 * ((n_batch + 1) // 2), ((n_batch + 1) // 2, 8, 2, 4)
+    )
+    attention_c_q_bar_part = view(
+        workspace, 280 * ((n_batch + 1) // 2), ((n_batch + 1) // 2, 2, 4)
+    )
+    attention_Q_bar_part = view(
+        workspace, 192 * ((n_batch + 1) // 2), ((n_batch + 1) // 2, 8, 2, 4)
+    )
+
+    # attention_c_bar[m] = sum[c] attention_c_bar_part[c, m]
+    for m in range(first_8, last_8):
+        attention_c_bar[m] = real(0.0)
+    for c in range((n_batch + 1) // 2):
+        for m in range(first_8, last_8):
+            attention_c_bar[m] += attention_c_bar_part[c, m]
+
+    # attention_W_bar[h, e, m] = sum[c] attention_W_bar_part[c, h, e, m]
+    for h in range(2):
+        for e in range(4):
+            for m in range(first_8, last_8):
+                attention_W_bar[h, e, m] = real(0.0)
+            for c in range((n_batch + 1) // 2):
+                for m in range(first_8, last_8):
+                    attention_W_bar[h, e, m] += attention_W_bar_part[c, h, e, m]
+
+    for h in range(first_2, last_2):
+        # attention_c_v_bar[h, e] = sum[c] attention_c_v_bar_part[c, h, e]
+        for e in range(4):
+            attention_c_v_bar[h, e] = real(0.0)
+        for c in range((n_batch + 1) // 2):
+            for e in range(4):
+                attention_c_v_bar[h, e] += attention_c_v_bar_part[c, h, e]
+        # attention_c_k_bar[h, e] = sum[c] attention_c_k_bar_part[c, h, e]
+        for e in range(4):
+            attention_c_k_bar[h, e] = real(0.0)
+        for c in range((n_batch + 1) // 2):
+            for e in range(4):
+                attention_c_k_bar[h, e] += attention_c_k_bar_part[c, h, e]
+        # attention_c_q_bar[h, e] = sum[c] attention_c_q_bar_part[c, h, e]
+        for e in range(4):
+            attention_c_q_bar[h, e] = real(0.0)
+        for c in range((n_batch + 1) // 2):
+            for e in range(4):
+                attention_c_q_bar[h, e] += attention_c_q_bar_part[c, h, e]
+
+    for e in range(first_8, last_8):
+        for h in range(2):
+            # attention_V_bar[e, h, e2] = sum[c] attention_V_bar_part[c, e, h, e2]
+            for e2 in range(4):
+                attention_V_bar[e, h, e2] = real(0.0)
+            for c in range((n_batch + 1) // 2):
+                for e2 in range(4):
+                    attention_V_bar[e, h, e2] += attention_V_bar_part[c, e, h, e2]
+            # attention_K_bar[e, h, e2] = sum[c] attention_K_bar_part[c, e, h, e2]
+            for e2 in range(4):
+                attention_K_bar[e, h, e2] = real(0.0)
+            for c in range((n_batch + 1) // 2):
+                for e2 in range(4):
+                    attention_K_bar[e, h, e2] += attention_K_bar_part[c, e, h, e2]
+            # attention_Q_bar[e, h, e2] = sum[c] attention_Q_bar_part[c, e, h, e2]
+            for e2 in range(4):
+                attention_Q_bar[e, h, e2] = real(0.0)
+            for c in range((n_batch + 1) // 2):
+                for e2 in range(4):
+                    attention_Q_bar[e, h, e2] += attention_Q_bar_part[c, e, h, e2]
+
+
+def _predict(params, x, chunk, attention):
+    """Evaluate the model, 4 samples at a time.
+
+    There is a worker for each row of `chunk`; the result is the same for any number.
+    """
+    n_batch = x.shape[0]
+    workers = chunk.shape[0]
+    for worker in prange(workers):
+        for begin in range(4 * worker, n_batch, 4 * workers):
+            end = min(begin + 4, n_batch)
+            predict_rows(params, x, chunk[worker], attention, begin, end)
+
+
+predict_into = kernel(_predict)
+predict_threads = kernel(_predict, parallel=True)
+
+
+def _forward(params, x, y, workspace, chunk):
+    """Evaluate the loss, 2 samples at a time.
+
+    There is a worker for each row of `chunk`; the result is the same for any number.
+    """
+    n_batch = x.shape[0]
+    workers = chunk.shape[0]
+    for worker in prange(workers):
+        for begin in range(2 * worker, n_batch, 2 * workers):
+            end = min(begin + 2, n_batch)
+            forward_rows(params, x, y, workspace, chunk[worker], begin, end)
+    loss = loss_of_rows(x, workspace)
+    return loss
+
+
+forward = kernel(_forward)
+forward_threads = kernel(_forward, parallel=True)
+
+
+def _loss_and_grad(params, x, y, workspace, chunk, grads):
+    """Write the gradient of the loss to `grads` and return the loss, 2 samples at a time.
+
+    There is a worker for each row of `chunk`; the result is the same for any number.
+    """
+    n_batch = x.shape[0]
+    workers = chunk.shape[0]
+    for worker in prange(workers):
+        for begin in range(2 * worker, n_batch, 2 * workers):
+            end = min(begin + 2, n_batch)
+            forward_rows(params, x, y, workspace, chunk[worker], begin, end)
+            backward_rows(params, x, y, workspace, chunk[worker], begin, end)
+    loss = loss_of_rows(x, workspace)
+    for worker in prange(workers):
+        gradients_share(x, workspace, grads, worker, workers)
+    return loss
+
+
+loss_and_grad_into = kernel(_loss_and_grad)
+loss_and_grad_threads = kernel(_loss_and_grad, parallel=True)

@@ -8,57 +8,81 @@ C-contiguous; the interface in `__init__.py` has checked them.
 import math
 
 import numpy as np
+from numba import prange
 
 from ._runtime.contraction import matmul, matmul_add
+from ._runtime.convolution import convolve, correlate
 from ._runtime.jit import kernel
 from ._runtime.scalar import exp, log, maximum, relu, step
+from ._runtime.shares import share
 from ._runtime.views import view
 
 real = np.float32
 
 
 @kernel
-def predict_into(params, x, workspace, out):
-    """Evaluate the model."""
-    n_batch = x.shape[0]
+def predict_rows(params, x, chunk, out, first, last):
+    """Evaluate the model for the samples `first` to `last - 1`."""
+    rows = last - first
     conv_K = view(params, 0, (4, 1, 3, 3))
     conv_c = view(params, 36, (4,))
     out_W = view(params, 40, (100, 5))
     out_c = view(params, 540, (5,))
-    conv = view(workspace, 0, (n_batch, 4, 10, 10))
-    flatten = view(workspace, 800 * n_batch, (n_batch, 100))
-    conv_z_sum = view(workspace, 400 * n_batch, (n_batch, 4, 10, 10))
-    x_patches = view(workspace, 900 * n_batch, (n_batch, 1, 3, 3, 10, 10))
+    x = view(x, 144 * first, (rows, 1, 12, 12))
+    conv = view(chunk, 8704, (4, 10, 10, rows))
+    pool = view(chunk, 15104, (4, 5, 5, rows))
+    flatten = view(chunk, 16704, (rows, 100))
+    out = view(out, 5 * first, (rows, 5))
+    conv_z_sum = view(chunk, 2304, (4, 10, 10, rows))
+    x_lanes = view(chunk, 0, (1, 12, 12, rows))
 
-    for b in range(n_batch):
-        # x_patches[b, c, u, v, p, q] = x[b, c, p + u, q + v]
-        for c in range(1):
-            for u in range(3):
-                for v in range(3):
-                    for p in range(10):
-                        for q in range(10):
-                            x_patches[b, c, u, v, p, q] = x[b, c, p + u, q + v]
-        # conv_z_sum[b, o, p, q] = sum[c, u, v] x_patches[b, c, u, v, p, q]
-        #     *conv_K[o, c, u, v]
-        matmul(
-            view(conv_K, 0, (4, 9)),
-            view(x_patches, 0, (n_batch, 9, 100))[b],
-            view(conv_z_sum, 0, (n_batch, 4, 100))[b],
-        )
-        for o in range(4):
-            # conv[b, o, p, q] = relu(conv_z_sum[b, o, p, q] + conv_c[o])
-            for p in range(10):
-                for q in range(10):
-                    conv[b, o, p, q] = relu(conv_z_sum[b, o, p, q] + conv_c[o])
-            for p in range(5):
-                for q in range(5):
-                    # pool[b, o, p, q] = max[u, v] conv[b, o, 2*p + u, 2*q + v]
-                    pool = real(-math.inf)
+    # x_lanes[c, i, j, b] = x[b, c, i, j]
+    for c in range(1):
+        for i in range(12):
+            for j in range(12):
+                for b in range(rows):
+                    x_lanes[c, i, j, b] = x[b, c, i, j]
+
+    # conv_z_sum[o, p, q, b] = sum[c, u, v] x_lanes[c, p + u, q + v, b]
+    #     *conv_K[o, c, u, v]
+    convolve(
+        conv_K,
+        x_lanes,
+        conv_z_sum,
+        rows,
+        (0, 0, 0),
+        (4, 9, 100),
+        ((1, 0, 0, 0), (10, 0, 12, 10), (10, 0, 1, 1)),
+        (
+            (1, 0, 0, -1, 0, 1, 0, 1),
+            (1, 9, 144, -1, 0, 1, 0, 1),
+            (3, 3, 12, -1, 0, 1, 0, 1),
+            (3, 1, 1, -1, 0, 1, 0, 1),
+        ),
+    )
+
+    for o in range(4):
+        # conv[o, p, q, b] = relu(conv_z_sum[o, p, q, b] + conv_c[o])
+        for p in range(10):
+            for q in range(10):
+                for b in range(rows):
+                    conv[o, p, q, b] = relu(conv_z_sum[o, p, q, b] + conv_c[o])
+        # pool[o, p, q, b] = max[u, v] conv[o, 2*p + u, 2*q + v, b]
+        for p in range(5):
+            for q in range(5):
+                for b in range(rows):
+                    best = real(-math.inf)
                     for u in range(2):
                         for v in range(2):
-                            pool = maximum(pool, conv[b, o, 2 * p + u, 2 * q + v])
-                    # flatten[b, 25*o + 5*p + q] = pool[b, o, p, q]
-                    flatten[b, 25 * o + 5 * p + q] = pool
+                            best = maximum(best, conv[o, 2 * p + u, 2 * q + v, b])
+                    pool[o, p, q, b] = best
+
+    for b in range(rows):
+        # flatten[b, 25*o + 5*p + q] = pool[o, p, q, b]
+        for o in range(4):
+            for p in range(5):
+                for q in range(5):
+                    flatten[b, 25 * o + 5 * p + q] = pool[o, p, q, b]
         # out[b, k] = out_c[k]
         for k in range(5):
             out[b, k] = out_c[k]
@@ -68,52 +92,77 @@ def predict_into(params, x, workspace, out):
 
 
 @kernel
-def forward(params, x, label, workspace):
-    """Evaluate the loss."""
+def forward_rows(params, x, label, workspace, chunk, first, last):
+    """Evaluate the samples `first` to `last - 1`."""
     n_batch = x.shape[0]
+    rows = last - first
     conv_K = view(params, 0, (4, 1, 3, 3))
     conv_c = view(params, 36, (4,))
     out_W = view(params, 40, (100, 5))
     out_c = view(params, 540, (5,))
-    conv = view(workspace, 0, (n_batch, 4, 10, 10))
-    flatten = view(workspace, 1200 * n_batch, (n_batch, 100))
-    out = view(workspace, 2300 * n_batch, (n_batch, 5))
-    conv_z_sum = view(workspace, 400 * n_batch, (n_batch, 4, 10, 10))
-    loss_max = view(workspace, 2305 * n_batch, (n_batch,))
-    loss_total = view(workspace, 2306 * n_batch, (n_batch,))
-    loss_exp = view(workspace, 2307 * n_batch, (n_batch, 5))
-    log_loss_total = view(workspace, 2312 * n_batch, (n_batch,))
-    x_patches = view(workspace, 1300 * n_batch, (n_batch, 1, 3, 3, 10, 10))
+    x = view(x, 144 * first, (rows, 1, 12, 12))
+    label = view(label, first, (rows,))
+    conv = view(chunk, 8704, (4, 10, 10, rows))
+    pool = view(chunk, 15104, (4, 5, 5, rows))
+    flatten = view(workspace, 100 * first, (rows, 100))
+    out = view(chunk, 16704, (rows, 5))
+    conv_z_sum = view(chunk, 2304, (4, 10, 10, rows))
+    loss_max = view(chunk, 16784, (rows,))
+    loss_total = view(chunk, 16800, (rows,))
+    loss_exp = view(chunk, 16816, (rows, 5))
+    log_loss_total = view(chunk, 16896, (rows,))
+    loss_part = view(
+        workspace, 40 * ((n_batch + 15) // 16) + first // 16 + 105 * n_batch, (1,)
+    )
+    x_lanes = view(chunk, 0, (1, 12, 12, rows))
 
-    for b in range(n_batch):
-        # x_patches[b, c, u, v, p, q] = x[b, c, p + u, q + v]
-        for c in range(1):
-            for u in range(3):
-                for v in range(3):
-                    for p in range(10):
-                        for q in range(10):
-                            x_patches[b, c, u, v, p, q] = x[b, c, p + u, q + v]
-        # conv_z_sum[b, o, p, q] = sum[c, u, v] x_patches[b, c, u, v, p, q]
-        #     *conv_K[o, c, u, v]
-        matmul(
-            view(conv_K, 0, (4, 9)),
-            view(x_patches, 0, (n_batch, 9, 100))[b],
-            view(conv_z_sum, 0, (n_batch, 4, 100))[b],
-        )
-        for o in range(4):
-            # conv[b, o, p, q] = relu(conv_z_sum[b, o, p, q] + conv_c[o])
-            for p in range(10):
-                for q in range(10):
-                    conv[b, o, p, q] = relu(conv_z_sum[b, o, p, q] + conv_c[o])
-            for p in range(5):
-                for q in range(5):
-                    # pool[b, o, p, q] = max[u, v] conv[b, o, 2*p + u, 2*q + v]
-                    pool = real(-math.inf)
+    # x_lanes[c, i, j, b] = x[b, c, i, j]
+    for c in range(1):
+        for i in range(12):
+            for j in range(12):
+                for b in range(rows):
+                    x_lanes[c, i, j, b] = x[b, c, i, j]
+
+    # conv_z_sum[o, p, q, b] = sum[c, u, v] x_lanes[c, p + u, q + v, b]
+    #     *conv_K[o, c, u, v]
+    convolve(
+        conv_K,
+        x_lanes,
+        conv_z_sum,
+        rows,
+        (0, 0, 0),
+        (4, 9, 100),
+        ((1, 0, 0, 0), (10, 0, 12, 10), (10, 0, 1, 1)),
+        (
+            (1, 0, 0, -1, 0, 1, 0, 1),
+            (1, 9, 144, -1, 0, 1, 0, 1),
+            (3, 3, 12, -1, 0, 1, 0, 1),
+            (3, 1, 1, -1, 0, 1, 0, 1),
+        ),
+    )
+
+    for o in range(4):
+        # conv[o, p, q, b] = relu(conv_z_sum[o, p, q, b] + conv_c[o])
+        for p in range(10):
+            for q in range(10):
+                for b in range(rows):
+                    conv[o, p, q, b] = relu(conv_z_sum[o, p, q, b] + conv_c[o])
+        # pool[o, p, q, b] = max[u, v] conv[o, 2*p + u, 2*q + v, b]
+        for p in range(5):
+            for q in range(5):
+                for b in range(rows):
+                    best = real(-math.inf)
                     for u in range(2):
                         for v in range(2):
-                            pool = maximum(pool, conv[b, o, 2 * p + u, 2 * q + v])
-                    # flatten[b, 25*o + 5*p + q] = pool[b, o, p, q]
-                    flatten[b, 25 * o + 5 * p + q] = pool
+                            best = maximum(best, conv[o, 2 * p + u, 2 * q + v, b])
+                    pool[o, p, q, b] = best
+
+    for b in range(rows):
+        # flatten[b, 25*o + 5*p + q] = pool[o, p, q, b]
+        for o in range(4):
+            for p in range(5):
+                for q in range(5):
+                    flatten[b, 25 * o + 5 * p + q] = pool[o, p, q, b]
         # out[b, k] = out_c[k]
         for k in range(5):
             out[b, k] = out_c[k]
@@ -121,7 +170,7 @@ def forward(params, x, label, workspace):
     # out[b, k] += sum[m] flatten[b, m]*out_W[m, k]
     matmul_add(flatten, out_W, out)
 
-    for b in range(n_batch):
+    for b in range(rows):
         # loss_max[b] = max[k] stop_gradient(out[b, k])
         best = real(-math.inf)
         for k in range(5):
@@ -138,107 +187,252 @@ def forward(params, x, label, workspace):
         # log_loss_total[b] = log(loss_total[b])
         log_loss_total[b] = log(loss_total[b])
 
-    # loss = sum[b] (loss_max[b] + log_loss_total[b] - out[b, label[b]])/n_batch
+    # loss_part = sum[b] (loss_max[b] + log_loss_total[b] - out[b, label[b]])/n_batch
     total = real(0.0)
-    for b in range(n_batch):
+    for b in range(rows):
         total += loss_max[b] + log_loss_total[b] - out[b, label[b]]
-    loss = total / real(n_batch)
-
-    return loss
+    loss_part[0] = total / real(n_batch)
 
 
 @kernel
-def backward(params, label, workspace, positions, grads):
-    """Differentiate the loss; follows `forward`."""
+def backward_rows(params, label, workspace, chunk, chunk_positions, first, last):
+    """Differentiate the same samples; follows `forward_rows`."""
     n_batch = label.shape[0]
+    rows = last - first
     out_W = view(params, 40, (100, 5))
-    conv = view(workspace, 0, (n_batch, 4, 10, 10))
-    flatten = view(workspace, 1200 * n_batch, (n_batch, 100))
-    loss_total = view(workspace, 2306 * n_batch, (n_batch,))
-    loss_exp = view(workspace, 2307 * n_batch, (n_batch, 5))
-    pool_argmax = view(positions, 0, (n_batch, 4, 5, 5))
-    conv_K_bar = view(grads, 0, (4, 1, 3, 3))
-    conv_c_bar = view(grads, 36, (4,))
-    out_W_bar = view(grads, 40, (100, 5))
-    out_c_bar = view(grads, 540, (5,))
-    conv_z_bar = view(workspace, 400 * n_batch, (n_batch, 4, 10, 10))
-    conv_bar = view(workspace, 800 * n_batch, (n_batch, 4, 10, 10))
-    flatten_bar = view(workspace, 2200 * n_batch, (n_batch, 100))
-    out_bar = view(workspace, 2300 * n_batch, (n_batch, 5))
-    x_patches = view(workspace, 1300 * n_batch, (n_batch, 1, 3, 3, 10, 10))
+    label = view(label, first, (rows,))
+    conv = view(chunk, 8704, (4, 10, 10, rows))
+    loss_total = view(chunk, 16800, (rows,))
+    loss_exp = view(chunk, 16816, (rows, 5))
+    pool_argmax = view(chunk_positions, 0, (4, 5, 5, rows))
+    conv_z_bar = view(chunk, 2304, (4, 10, 10, rows))
+    conv_bar = view(chunk, 18512, (4, 10, 10, rows))
+    flatten_bar = view(chunk, 15104, (rows, 100))
+    out_bar = view(
+        workspace, 40 * ((n_batch + 15) // 16) + 5 * first + 100 * n_batch, (rows, 5)
+    )
+    out_c_bar_part = view(
+        workspace, 41 * ((n_batch + 15) // 16) + 5 * (first // 16) + 105 * n_batch, (5,)
+    )
+    conv_c_bar_part = view(workspace, 4 * (first // 16) + 100 * n_batch, (4,))
+    conv_K_bar_part = view(
+        workspace,
+        4 * ((n_batch + 15) // 16) + 36 * (first // 16) + 100 * n_batch,
+        (4, 1, 3, 3),
+    )
+    x_lanes = view(chunk, 0, (1, 12, 12, rows))
+    flatten_bar_lanes = view(chunk, 16912, (100, rows))
 
-    out_c_bar[:] = real(0.0)
-    for b in range(n_batch):
-        # pool_argmax[b, o, p, q] = argmax[u, v] conv[b, o, 2*p + u, 2*q + v]
-        for o in range(4):
-            for p in range(5):
-                for q in range(5):
-                    best = real(-math.inf)
-                    place = -1
-                    for u in range(2):
-                        for v in range(2):
-                            value = conv[b, o, 2 * p + u, 2 * q + v]
-                            if value > best:
-                                best = value
-                                place = 2 * u + v
-                    pool_argmax[b, o, p, q] = place
-        # out_bar[b, k] = (loss_exp[b, k]/loss_total[b] - select(k == label[b], 1, 0))
-        #     /n_batch
-        # out_c_bar[k] = sum[b] out_bar[b, k]
+    # out_bar[b, k] = (loss_exp[b, k]/loss_total[b] - select(k == label[b], 1, 0))
+    #     /n_batch
+    # out_c_bar_part[k] = sum[b] out_bar[b, k]
+    out_c_bar_part[:] = real(0.0)
+    for b in range(rows):
         for k in range(5):
             out_bar[b, k] = (
                 loss_exp[b, k] / loss_total[b]
                 - (real(1.0) if k == label[b] else real(0.0))
             ) / real(n_batch)
-            out_c_bar[k] += out_bar[b, k]
+            out_c_bar_part[k] += out_bar[b, k]
 
     # flatten_bar[b, m] = sum[k] out_W[m, k]*out_bar[b, k]
     matmul(out_bar, out_W.T, flatten_bar)
 
-    # out_W_bar[m, k] = sum[b] flatten[b, m]*out_bar[b, k]
-    matmul(flatten.T, out_bar, out_W_bar)
+    # flatten_bar_lanes[m, b] = flatten_bar[b, m]
+    for m in range(100):
+        for b in range(rows):
+            flatten_bar_lanes[m, b] = flatten_bar[b, m]
 
-    conv_bar[:, :, :, :] = real(0.0)
-    conv_K_bar[:, :, :, :] = real(0.0)
-    for b in range(n_batch):
-        for o in range(4):
-            # conv_bar[b, o, 2*p + u, 2*q + v] += flatten_bar[b, 25*o + 5*p + q]
-            #     where 2*u + v == pool_argmax[b, o, p, q]
-            for p in range(5):
-                for u in range(2):
-                    for q in range(5):
-                        v = pool_argmax[b, o, p, q] - 2 * u
-                        if 0 <= v <= 1:
-                            conv_bar[b, o, 2 * p + u, 2 * q + v] += (
-                                flatten_bar[b, 25 * o + 5 * p + q]
-                            )
-            # conv_z_bar[b, o, p, q] = conv_bar[b, o, p, q]*step(conv[b, o, p, q])
-            for p in range(10):
-                for q in range(10):
-                    conv_z_bar[b, o, p, q] = (
-                        conv_bar[b, o, p, q] * step(conv[b, o, p, q])
-                    )
-        # conv_K_bar[o, c, u, v] = sum[b, p, q] x_patches[b, c, u, v, p, q]
-        #     *conv_z_bar[b, o, p, q]
-        matmul_add(
-            view(conv_z_bar, 0, (n_batch, 4, 100))[b],
-            view(x_patches, 0, (n_batch, 9, 100))[b].T,
-            view(conv_K_bar, 0, (4, 9)),
-        )
-
-    # conv_c_bar[o] = sum[b, p, q] conv_z_bar[b, o, p, q]
     for o in range(4):
+        for p in range(5):
+            # pool_argmax[o, p, q, b] = argmax[u, v] conv[o, 2*p + u, 2*q + v, b]
+            for q in range(5):
+                for b in range(rows):
+                    best = real(-math.inf)
+                    place = -1
+                    for u in range(2):
+                        for v in range(2):
+                            value = conv[o, 2 * p + u, 2 * q + v, b]
+                            if value > best:
+                                best = value
+                                place = 2 * u + v
+                    pool_argmax[o, p, q, b] = place
+            # conv_bar[o, 2*p + u, 2*q + v, b] = select(pool_argmax[o, p, q, b] == (2*u
+            #     + v), flatten_bar_lanes[25*o + 5*p + q, b], 0)
+            for u in range(2):
+                for q in range(5):
+                    for v in range(2):
+                        for b in range(rows):
+                            conv_bar[o, 2 * p + u, 2 * q + v, b] = (
+                                flatten_bar_lanes[25 * o + 5 * p + q, b]
+                                if pool_argmax[o, p, q, b] == 2 * u + v
+                                else real(0.0)
+                            )
+        # conv_z_bar[o, p, q, b] = conv_bar[o, p, q, b]*step(conv[o, p, q, b])
+        for p in range(10):
+            for q in range(10):
+                for b in range(rows):
+                    conv_z_bar[o, p, q, b] = (
+                        conv_bar[o, p, q, b] * step(conv[o, p, q, b])
+                    )
+        # conv_c_bar_part[o] = sum[b, p, q] conv_z_bar[o, p, q, b]
         total = real(0.0)
-        for b in range(n_batch):
-            for p in range(10):
-                for q in range(10):
-                    total += conv_z_bar[b, o, p, q]
-        conv_c_bar[o] = total
+        for p in range(10):
+            for q in range(10):
+                for b in range(rows):
+                    total += conv_z_bar[o, p, q, b]
+        conv_c_bar_part[o] = total
+
+    # conv_K_bar_part[o, c, u, v] = sum[b, p, q] x_lanes[c, p + u, q + v, b]
+    #     *conv_z_bar[o, p, q, b]
+    correlate(
+        conv_z_bar,
+        x_lanes,
+        conv_K_bar_part,
+        rows,
+        (0, 0, 0),
+        (4, 100, 9),
+        (
+            (1, 0, 0, -1, 0, 1, 0, 1),
+            (1, 144, 9, -1, 0, 1, 0, 1),
+            (3, 12, 3, -1, 0, 1, 0, 1),
+            (3, 1, 1, -1, 0, 1, 0, 1),
+        ),
+        ((1, 0, 0), (10, 10, 12), (10, 1, 1)),
+    )
 
 
 @kernel
-def loss_and_grad_into(params, x, label, workspace, positions, grads):
-    """Write the gradient of the loss to `grads`; return the loss."""
-    loss = forward(params, x, label, workspace)
-    backward(params, label, workspace, positions, grads)
+def loss_of_rows(x, workspace):
+    """The loss, from what all samples have left."""
+    n_batch = x.shape[0]
+    loss_part = view(
+        workspace, 40 * ((n_batch + 15) // 16) + 105 * n_batch, ((n_batch + 15) // 16,)
+    )
+
+    # loss = sum[c] loss_part[c]
+    total = real(0.0)
+    for c in range((n_batch + 15) // 16):
+        total += loss_part[c]
+    loss = total
+
     return loss
+
+
+@kernel
+def gradients_share(x, workspace, grads, part, parts):
+    """One of several equal shares of the gradients."""
+    n_batch = x.shape[0]
+    first_4, last_4 = share(4, part, parts)
+    first_100, last_100 = share(100, part, parts)
+    first_5, last_5 = share(5, part, parts)
+    flatten = view(workspace, 0, (n_batch, 100))
+    conv_K_bar = view(grads, 0, (4, 1, 3, 3))
+    conv_c_bar = view(grads, 36, (4,))
+    out_W_bar = view(grads, 40, (100, 5))
+    out_c_bar = view(grads, 540, (5,))
+    out_bar = view(workspace, 40 * ((n_batch + 15) // 16) + 100 * n_batch, (n_batch, 5))
+    out_c_bar_part = view(
+        workspace,
+        41 * ((n_batch + 15) // 16) + 105 * n_batch,
+        ((n_batch + 15) // 16, 5),
+    )
+    conv_c_bar_part = view(workspace, 100 * n_batch, ((n_batch + 15) // 16, 4))
+    conv_K_bar_part = view(
+        workspace,
+        4 * ((n_batch + 15) // 16) + 100 * n_batch,
+        ((n_batch + 15) // 16, 4, 1, 3, 3),
+    )
+
+    # out_c_bar[k] = sum[c] out_c_bar_part[c, k]
+    for k in range(first_5, last_5):
+        out_c_bar[k] = real(0.0)
+    for c in range((n_batch + 15) // 16):
+        for k in range(first_5, last_5):
+            out_c_bar[k] += out_c_bar_part[c, k]
+
+    # out_W_bar[m, k] = sum[b] flatten[b, m]*out_bar[b, k]
+    matmul(flatten[:, first_100:last_100].T, out_bar, out_W_bar[first_100:last_100])
+
+    # conv_c_bar[o] = sum[c] conv_c_bar_part[c, o]
+    for o in range(first_4, last_4):
+        conv_c_bar[o] = real(0.0)
+    for c in range((n_batch + 15) // 16):
+        for o in range(first_4, last_4):
+            conv_c_bar[o] += conv_c_bar_part[c, o]
+
+    # conv_K_bar[o, c, u, v] = sum[c2] conv_K_bar_part[c2, o, c, u, v]
+    for o in range(first_4, last_4):
+        for c in range(1):
+            for u in range(3):
+                for v in range(3):
+                    total = real(0.0)
+                    for c2 in range((n_batch + 15) // 16):
+                        total += conv_K_bar_part[c2, o, c, u, v]
+                    conv_K_bar[o, c, u, v] = total
+
+
+def _predict(params, x, chunk, out):
+    """Evaluate the model, 16 samples at a time.
+
+    There is a worker for each row of `chunk`; the result is the same for any number.
+    """
+    n_batch = x.shape[0]
+    workers = chunk.shape[0]
+    for worker in prange(workers):
+        for begin in range(16 * worker, n_batch, 16 * workers):
+            end = min(begin + 16, n_batch)
+            predict_rows(params, x, chunk[worker], out, begin, end)
+
+
+predict_into = kernel(_predict)
+predict_threads = kernel(_predict, parallel=True)
+
+
+def _forward(params, x, label, workspace, chunk):
+    """Evaluate the loss, 16 samples at a time.
+
+    There is a worker for each row of `chunk`; the result is the same for any number.
+    """
+    n_batch = x.shape[0]
+    workers = chunk.shape[0]
+    for worker in prange(workers):
+        for begin in range(16 * worker, n_batch, 16 * workers):
+            end = min(begin + 16, n_batch)
+            forward_rows(params, x, label, workspace, chunk[worker], begin, end)
+    loss = loss_of_rows(x, workspace)
+    return loss
+
+
+forward = kernel(_forward)
+forward_threads = kernel(_forward, parallel=True)
+
+
+def _loss_and_grad(params, x, label, workspace, chunk, chunk_positions, grads):
+    """Write the gradient of the loss to `grads` and return the loss, 16 samples at a time.
+
+    There is a worker for each row of `chunk`; the result is the same for any number.
+    """
+    n_batch = x.shape[0]
+    workers = chunk.shape[0]
+    for worker in prange(workers):
+        for begin in range(16 * worker, n_batch, 16 * workers):
+            end = min(begin + 16, n_batch)
+            forward_rows(params, x, label, workspace, chunk[worker], begin, end)
+            backward_rows(
+                params,
+                label,
+                workspace,
+                chunk[worker],
+                chunk_positions[worker],
+                begin,
+                end,
+            )
+    loss = loss_of_rows(x, workspace)
+    for worker in prange(workers):
+        gradients_share(x, workspace, grads, worker, workers)
+    return loss
+
+
+loss_and_grad_into = kernel(_loss_and_grad)
+loss_and_grad_threads = kernel(_loss_and_grad, parallel=True)

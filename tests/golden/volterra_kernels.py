@@ -6,9 +6,12 @@ C-contiguous; the interface in `__init__.py` has checked them.
 """
 
 import numpy as np
+from numba import prange
 
+from ._runtime.convolution import correlate
 from ._runtime.jit import kernel
 from ._runtime.scalar import tanh
+from ._runtime.shares import share
 from ._runtime.views import apart, view
 
 real = np.float32
@@ -22,118 +25,202 @@ def predict_into(params, x, workspace, memory):
     start = view(params, 12, (6,))
     h = view(workspace, 0, (n_batch, 13, 6))
 
-    # h[b, 0, k] = start[k]
+    # h[0, b, k] = start[k]
     for b in range(n_batch):
         for k in range(6):
-            h[b, 0, k] = start[k]
+            h[0, b, k] = start[k]
 
     for t in range(12):
         for b in range(n_batch):
             b = apart(b)
-            # memory[b, t, k] = sum[s] a[t - s]*h[b, s, k]    where t >= s
+            # memory[b, t, k] = sum[s] a[t - s]*h[s, b, k]    where t >= s
             for k in range(6):
                 memory[b, t, k] = real(0.0)
             for s in range(t + 1):
                 s = apart(s)
                 for k in range(6):
-                    memory[b, t, k] += a[t - s] * h[b, s, k]
-            # h[b, t + 1, k] = tanh(x[b, t, k] + memory[b, t, k])
+                    memory[b, t, k] += a[t - s] * h[s, b, k]
+            # h[t + 1, b, k] = tanh(x[b, t, k] + memory[b, t, k])
             for k in range(6):
-                h[b, t + 1, k] = tanh(x[b, t, k] + memory[b, t, k])
+                h[t + 1, b, k] = tanh(x[b, t, k] + memory[b, t, k])
 
 
 @kernel
-def forward(params, x, workspace):
-    """Evaluate the loss."""
+def forward_rows(params, x, workspace, chunk, first, last):
+    """Evaluate the samples `first` to `last - 1`."""
     n_batch = x.shape[0]
+    rows = last - first
     a = view(params, 0, (12,))
     start = view(params, 12, (6,))
-    h = view(workspace, 72 * n_batch, (n_batch, 13, 6))
-    memory = view(workspace, 0, (n_batch, 12, 6))
+    x = view(x, 72 * first, (rows, 12, 6))
+    h = view(chunk, 0, (13, rows, 6))
+    memory = view(chunk, 2496, (12, rows, 6))
+    loss_part = view(workspace, 18 * ((n_batch + 31) // 32) + first // 32, (1,))
 
-    # h[b, 0, k] = start[k]
-    for b in range(n_batch):
+    # h[0, b, k] = start[k]
+    for b in range(rows):
         for k in range(6):
-            h[b, 0, k] = start[k]
+            h[0, b, k] = start[k]
 
     for t in range(12):
-        for b in range(n_batch):
-            b = apart(b)
-            # memory[b, t, k] = sum[s] a[t - s]*h[b, s, k]    where t >= s
+        for b in range(rows):
+            # memory[t, b, k] = sum[s] a[t - s]*h[s, b, k]    where t >= s
             for k in range(6):
-                memory[b, t, k] = real(0.0)
+                memory[t, b, k] = real(0.0)
             for s in range(t + 1):
-                s = apart(s)
                 for k in range(6):
-                    memory[b, t, k] += a[t - s] * h[b, s, k]
-            # h[b, t + 1, k] = tanh(x[b, t, k] + memory[b, t, k])
+                    memory[t, b, k] += a[t - s] * h[s, b, k]
+            # h[t + 1, b, k] = tanh(x[b, t, k] + memory[t, b, k])
             for k in range(6):
-                h[b, t + 1, k] = tanh(x[b, t, k] + memory[b, t, k])
+                h[t + 1, b, k] = tanh(x[b, t, k] + memory[t, b, k])
 
-    # loss = sum[b, t, k] h[b, t + 1, k]**2/(72*n_batch)
+    # loss_part = sum[b, t, k] h[t + 1, b, k]**2/(72*n_batch)
     total = real(0.0)
-    for b in range(n_batch):
-        for t in range(12):
+    for t in range(12):
+        for b in range(rows):
             for k in range(6):
-                total += h[b, t + 1, k] * h[b, t + 1, k]
-    loss = total / (real(72.0) * real(n_batch))
-
-    return loss
+                total += h[t + 1, b, k] * h[t + 1, b, k]
+    loss_part[0] = total / (real(72.0) * real(n_batch))
 
 
 @kernel
-def backward(params, x, workspace, grads):
-    """Differentiate the loss; follows `forward`."""
+def backward_rows(params, x, workspace, chunk, first, last):
+    """Differentiate the same samples; follows `forward_rows`."""
     n_batch = x.shape[0]
+    rows = last - first
     a = view(params, 0, (12,))
-    h = view(workspace, 72 * n_batch, (n_batch, 13, 6))
-    a_bar = view(grads, 0, (12,))
-    start_bar = view(grads, 12, (6,))
-    h_bar = view(workspace, 150 * n_batch, (n_batch, 13, 6))
-    h_pre_bar = view(workspace, 0, (n_batch, 12, 6))
+    h = view(chunk, 0, (13, rows, 6))
+    h_bar = view(chunk, 4800, (13, rows, 6))
+    h_pre_bar = view(chunk, 2496, (12, rows, 6))
+    a_bar_part = view(workspace, 12 * (first // 32), (12,))
+    start_bar_part = view(
+        workspace, 12 * ((n_batch + 31) // 32) + 6 * (first // 32), (6,)
+    )
 
-    # h_bar[b, t, k] += h[b, t, k]/(36*n_batch)
+    # h_bar[t, b, k] += h[t, b, k]/(36*n_batch)
     h_bar[:, :, :] = real(0.0)
-    for b in range(n_batch):
-        for t in range(1, 13):
+    for t in range(1, 13):
+        for b in range(rows):
             for k in range(6):
-                h_bar[b, t, k] += h[b, t, k] / (real(36.0) * real(n_batch))
+                h_bar[t, b, k] += h[t, b, k] / (real(36.0) * real(n_batch))
 
     for t in range(11, -1, -1):
-        for b in range(n_batch):
-            b = apart(b)
-            # h_pre_bar[b, t, k] = h_bar[b, t + 1, k]*(1 - h[b, t + 1, k]**2)
+        for b in range(rows):
+            # h_pre_bar[t, b, k] = h_bar[t + 1, b, k]*(1 - h[t + 1, b, k]**2)
             for k in range(6):
-                h_pre_bar[b, t, k] = (
-                    h_bar[b, t + 1, k] * (real(1.0) - h[b, t + 1, k] * h[b, t + 1, k])
+                h_pre_bar[t, b, k] = (
+                    h_bar[t + 1, b, k] * (real(1.0) - h[t + 1, b, k] * h[t + 1, b, k])
                 )
-            # h_bar[b, t, k] += sum[s] a[s - t]*h_pre_bar[b, s, k]
+            # h_bar[t, b, k] += sum[s] a[s - t]*h_pre_bar[s, b, k]
             #     where s >= t
             for s in range(t, 12):
-                s = apart(s)
                 for k in range(6):
-                    h_bar[b, t, k] += a[s - t] * h_pre_bar[b, s, k]
+                    h_bar[t, b, k] += a[s - t] * h_pre_bar[s, b, k]
 
-    # a_bar[t] = sum[b, k, s] h[b, s, k]*h_pre_bar[b, s + t, k]
+    # a_bar_part[t] = sum[b, k, s] h[s, b, k]*h_pre_bar[s + t, b, k]
     #     where s + t <= 11
-    for t in range(12):
-        total = real(0.0)
-        for b in range(n_batch):
-            for s in range(12 - t):
-                for k in range(6):
-                    total += h[b, s, k] * h_pre_bar[b, s + t, k]
-        a_bar[t] = total
+    correlate(
+        h,
+        h_pre_bar,
+        a_bar_part,
+        6,
+        (0, 0, 0),
+        (1, 0, 0),
+        (
+            (1, 0, 0, -1, 0, 1, 0, 1),
+            (1, 0, 0, -1, 0, 1, 0, 1),
+            (1, 0, 0, -1, 0, 1, 0, 1),
+            (12, rows, 1, 1, -1, -1, 11, 1099511627776),
+        ),
+        ((1, 0, 0), (12, rows, rows), (rows, 1, 1)),
+    )
 
-    # start_bar[k] = sum[b] h_bar[b, 0, k]
-    start_bar[:] = real(0.0)
-    for b in range(n_batch):
+    # start_bar_part[k] = sum[b] h_bar[0, b, k]
+    start_bar_part[:] = real(0.0)
+    for b in range(rows):
         for k in range(6):
-            start_bar[k] += h_bar[b, 0, k]
+            start_bar_part[k] += h_bar[0, b, k]
 
 
 @kernel
-def loss_and_grad_into(params, x, workspace, grads):
-    """Write the gradient of the loss to `grads`; return the loss."""
-    loss = forward(params, x, workspace)
-    backward(params, x, workspace, grads)
+def loss_of_rows(x, workspace):
+    """The loss, from what all samples have left."""
+    n_batch = x.shape[0]
+    loss_part = view(workspace, 18 * ((n_batch + 31) // 32), ((n_batch + 31) // 32,))
+
+    # loss = sum[c] loss_part[c]
+    total = real(0.0)
+    for c in range((n_batch + 31) // 32):
+        total += loss_part[c]
+    loss = total
+
     return loss
+
+
+@kernel
+def gradients_share(x, workspace, grads, part, parts):
+    """One of several equal shares of the gradients."""
+    n_batch = x.shape[0]
+    first_12, last_12 = share(12, part, parts)
+    first_6, last_6 = share(6, part, parts)
+    a_bar = view(grads, 0, (12,))
+    start_bar = view(grads, 12, (6,))
+    a_bar_part = view(workspace, 0, ((n_batch + 31) // 32, 12))
+    start_bar_part = view(
+        workspace, 12 * ((n_batch + 31) // 32), ((n_batch + 31) // 32, 6)
+    )
+
+    # a_bar[t] = sum[c] a_bar_part[c, t]
+    for t in range(first_12, last_12):
+        a_bar[t] = real(0.0)
+    for c in range((n_batch + 31) // 32):
+        for t in range(first_12, last_12):
+            a_bar[t] += a_bar_part[c, t]
+
+    # start_bar[k] = sum[c] start_bar_part[c, k]
+    for k in range(first_6, last_6):
+        start_bar[k] = real(0.0)
+    for c in range((n_batch + 31) // 32):
+        for k in range(first_6, last_6):
+            start_bar[k] += start_bar_part[c, k]
+
+
+def _forward(params, x, workspace, chunk):
+    """Evaluate the loss, 32 samples at a time.
+
+    There is a worker for each row of `chunk`; the result is the same for any number.
+    """
+    n_batch = x.shape[0]
+    workers = chunk.shape[0]
+    for worker in prange(workers):
+        for begin in range(32 * worker, n_batch, 32 * workers):
+            end = min(begin + 32, n_batch)
+            forward_rows(params, x, workspace, chunk[worker], begin, end)
+    loss = loss_of_rows(x, workspace)
+    return loss
+
+
+forward = kernel(_forward)
+forward_threads = kernel(_forward, parallel=True)
+
+
+def _loss_and_grad(params, x, workspace, chunk, grads):
+    """Write the gradient of the loss to `grads` and return the loss, 32 samples at a time.
+
+    There is a worker for each row of `chunk`; the result is the same for any number.
+    """
+    n_batch = x.shape[0]
+    workers = chunk.shape[0]
+    for worker in prange(workers):
+        for begin in range(32 * worker, n_batch, 32 * workers):
+            end = min(begin + 32, n_batch)
+            forward_rows(params, x, workspace, chunk[worker], begin, end)
+            backward_rows(params, x, workspace, chunk[worker], begin, end)
+    loss = loss_of_rows(x, workspace)
+    for worker in prange(workers):
+        gradients_share(x, workspace, grads, worker, workers)
+    return loss
+
+
+loss_and_grad_into = kernel(_loss_and_grad)
+loss_and_grad_threads = kernel(_loss_and_grad, parallel=True)

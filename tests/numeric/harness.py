@@ -218,15 +218,15 @@ def inputs_of(function: Any, net: ModuleType, feed: Feed) -> list[Array]:
     return [a.astype(net.DTYPE) if a.dtype.kind == "f" else a for a in wanted]
 
 
-def generated(case: Case, dtype: str) -> ModuleType:
-    """The module of a case, imported."""
-    return compiled(model_of(case), case.name, dtype)
+def generated(case: Case, dtype: str, chunk: int | None = None) -> ModuleType:
+    """The module of a case, imported; its batch in chunks of that many samples."""
+    return compiled(model_of(case), case.name, dtype, chunk=chunk)
 
 
-def compiled(model: Model, name: str, dtype: str, target: str = "cpu") -> ModuleType:
+def compiled(model: Model, name: str, dtype: str, target: str = "cpu", chunk: int | None = None) -> ModuleType:
     """The module of a model, imported."""
-    files = emit_model(model, target=target, dtype=dtype, standalone=False)
-    return imported(files, f"{target}/{dtype}/{name}", model.name)
+    files = emit_model(model, target=target, dtype=dtype, standalone=False, chunk=chunk)
+    return imported(files, f"{target}/{dtype}/{name}{'' if chunk is None else f'/{chunk}'}", model.name)
 
 
 def imported(files: dict[str, str], where: str, name: str) -> ModuleType:

@@ -1,0 +1,446 @@
+"""Cut the batch into chunks: which equations stay within one sample, and which need all of them.
+
+    h[b, k] = tanh(sum[j] x[b, j]*W[j, k])            a sample by itself, and so a chunk of samples by itself
+    W_bar[j, k] = sum[b] x[b, j]*z_bar[b, k]          all samples: when every chunk is done
+    c_bar[k] = sum[b] z_bar[b, k]                     few results: a part for each chunk, then the sum of the parts
+
+    c_bar_part[c, k] = sum[b] z_bar[b, k]   over chunk c            c_bar[k] = sum[c] c_bar_part[c, k]
+
+A chunk goes forward and backward while it is in the cache, and chunks share nothing, so threads take them in any order.
+Chunks have a fixed number of samples whatever the number of threads: the bits are always the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from symbp.ir.affine import ONE, ZERO, Affine, FloorDiv, Index, Mod, Read, floor_div
+from symbp.ir.body import Body
+from symbp.ir.cost import Cost, evaluate, nanoseconds
+from symbp.ir.names import fresh_name
+from symbp.ir.order import Scan, order
+from symbp.ir.plan import ROWS, Cut
+from symbp.ir.program import Program, Role, Tensor
+from symbp.ir.statement import Domain, Holds, Range, Reduction, Statement, fresh_index
+from symbp.schedule.classify import as_contraction
+from symbp.schedule.cost import cost_of
+from symbp.schedule.lower import free_guards
+
+#: A chunk is to take about so long on one core, in nanoseconds: handing it to a thread costs a few thousand.
+CHUNK_NANOSECONDS = 30_000.0
+#: And each of its statements so long, or calls and views cost more than the work.
+NANOSECONDS_OF_A_STATEMENT = 1_000.0
+#: Rows that a matrix product needs to be near its full speed, and with weights that fill the second cache.
+ROWS_OF_A_PRODUCT = 16
+ROWS_BESIDE_LARGE_WEIGHTS = 128
+#: Samples that lie side by side where a window slides over them (`samples_last`).
+SAMPLES_SIDE_BY_SIDE = 16
+#: Bytes of weights that no longer stay in the second cache beside everything else.
+LARGE_WEIGHTS = 1 << 20
+#: A chunk of more samples than this to fill its time: calls and views would cost more than threads win.
+LONGEST_CHUNK = 32
+#: Bytes that a core reads or writes in a nanosecond beyond its caches.
+BYTES_PER_NANOSECOND = 8.0
+#: So many times smaller than what it sums must a chunk's part of a sum be.
+RESULTS_OF_A_PART = 4
+#: The part of all work that must lie within samples for cutting to pay.
+LEAST_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class Slices:
+    """A program cut along its batch.
+
+    `rows` are the equations of one chunk, over tensors as a chunk sees them: ``(rows, ..)`` for ``(n_batch, ..)``.
+    `before` does not depend on any sample, `after` needs them all; both see whole tensors, as `whole` declares them.
+    `given` are inputs and parameters of which a chunk reads its own rows, `parts` what it leaves of long sums.
+    """
+
+    cut: Cut
+    whole: Program
+    rows: Program
+    before: Program
+    after: Program
+    given: frozenset[str]
+    parts: frozenset[str]
+
+    @property
+    def exported(self) -> frozenset[str]:
+        """What a chunk makes and something outside the chunks reads."""
+        made = {s.tensor for s in self.rows.statements}
+        return frozenset(n for s in (*self.before.statements, *self.after.statements) for n in s.tensors_read) & made
+
+
+def cut_batch(program: Program, chunk: int | None = None) -> Slices | None:
+    """The program cut along the axis that most of its work runs along, or None if that does not pay.
+
+    `chunk` samples make a chunk; if it is None, as many as seems best. With 0 nothing is cut.
+    """
+    if chunk == 0:
+        return None
+    extents = dict.fromkeys(t.shape[0] for t in program.with_role(Role.INPUT, Role.PARAMETER) if t.shape)
+    for extent in extents:
+        within = _within_rows(program, extent)
+        mine = {id(s): i for s in program.statements if s.tensor in within and (i := _row_index(s, extent))}
+        over_rows = {id(s): i for s in program.statements if (i := _summed_rows(s, extent, program, within))}
+        if _nanoseconds(program, {*mine, *over_rows}) < LEAST_SHARE * _nanoseconds(program, None):
+            continue
+        length = chunk or _chunk_length(program, extent, mine)
+        if length == 0 or (extent.is_constant and int(extent) < 2 * length and chunk is None):
+            continue
+        return _cut(program, Cut(extent, length), within, mine, over_rows)
+    return None
+
+
+# --------------------------------------------------------------------------------------------- what stays in its sample
+
+
+def _within_rows(program: Program, extent: Affine) -> frozenset[str]:
+    """The tensors whose first axis counts samples and of which each sample's part is made from that sample alone."""
+    within = {
+        t.name
+        for t in program.tensors
+        if t.shape
+        and t.shape[0] == extent
+        and program.definitions(t.name)
+        and all(_row_index(s, extent) is not None for s in program.definitions(t.name))
+    }
+    while True:
+        mixed = _made_from(within, program)
+        elsewhere = _read_elsewhere(within, program, extent)
+        leaving = {
+            s.tensor
+            for s in program.statements
+            if s.tensor in within and not _stays(s, _row_index(s, extent), program, within, mixed, elsewhere)
+        }
+        if not leaving:
+            return frozenset(within)
+        within -= leaving
+
+
+def _read_elsewhere(within: Iterable[str], program: Program, extent: Affine) -> frozenset[str]:
+    """Given tensors that some sample reads at another place than its own."""
+    names = frozenset(within)
+    return frozenset(
+        r.tensor
+        for s in program.statements
+        if s.tensor in names
+        for r in s.reads
+        if program.tensor(r.tensor).is_given and not _is_own_row(r, _row_index(s, extent))
+    )
+
+
+def _row_index(statement: Statement, extent: Affine) -> Index | None:
+    """The free index that counts samples along the first axis of what is written, and does nothing else there."""
+    index = statement.subscripts[0].as_index() if statement.subscripts else None
+    if index is None or index not in statement.free or not _runs_whole(statement, index, extent):
+        return None
+    if any(_mentions(s, index) for s in statement.subscripts[1:]) or _is_counted(statement, index):
+        return None
+    return index
+
+
+def _runs_whole(statement: Statement, index: Index, extent: Affine) -> bool:
+    loop = statement.domain.range_of(index)
+    return loop.lower == ZERO and loop.stop == extent
+
+
+def _is_counted(statement: Statement, index: Index) -> bool:
+    """True if the number of the sample itself matters: in the value, in a guard or in another index's range."""
+    values = [o for o in statement.body.operands if isinstance(o, Affine)]
+    for guard in statement.guards:
+        if isinstance(guard, Holds):
+            values += [o for o in guard.condition.operands if isinstance(o, Affine)]
+        else:
+            values.append(guard.value)
+    values += [v for r in statement.domain.ranges for v in (r.lower, r.stop)]
+    return any(_mentions(v, index) for v in values)
+
+
+def _mentions(value: Affine, index: Index) -> bool:
+    """True if the index occurs outside of the elements that are read."""
+    for atom in value.atoms():
+        if atom == index:
+            return True
+        if isinstance(atom, FloorDiv | Mod) and (_mentions(atom.numerator, index) or _mentions(atom.divisor, index)):
+            return True
+    return False
+
+
+def _is_own_row(read: Read, index: Index | None) -> bool:
+    return bool(read.subscripts) and read.subscripts[0].as_index() == index
+
+
+def _stays(
+    statement: Statement,
+    index: Index | None,
+    program: Program,
+    within: Iterable[str],
+    mixed: Iterable[str],
+    elsewhere: Iterable[str],
+) -> bool:
+    """True if with `index` fixed the statement reads nothing of another sample, nor anything made from several."""
+    if index is None:
+        return False
+    extent = statement.domain.range_of(index).stop
+    for read in statement.reads:
+        tensor = program.tensor(read.tensor)
+        own = _is_own_row(read, index)
+        if any(_mentions(s, index) for s in read.subscripts[1 if own else 0 :]):
+            return False
+        if own:
+            if tensor.shape[0] != extent or read.tensor in elsewhere:
+                return False
+            if not tensor.is_given and read.tensor not in within:
+                return False
+        elif read.tensor in within or read.tensor in mixed:
+            return False
+    return True
+
+
+def _made_from(sources: Iterable[str], program: Program) -> set[str]:
+    """Every tensor outside `sources` that is made from them, directly or not."""
+    made, changed = set(sources), True
+    while changed:
+        found = {s.tensor for s in program.statements if s.tensor not in made and made & set(s.tensors_read)}
+        made |= found
+        changed = bool(found)
+    return made - set(sources)
+
+
+def _summed_rows(statement: Statement, extent: Affine, program: Program, within: frozenset[str]) -> Index | None:
+    """The index that counts samples, in a sum over samples of what each of them has.
+
+    The sum may be over places that the data name: ``E_bar[word[b, t], d] += x_bar[b, t, d]``.
+    """
+    if statement.tensor in within or statement.tensor in statement.tensors_read:
+        return None
+    scatters = statement.reduction is Reduction.NONE and statement.accumulate
+    if not scatters and (statement.reduction is not Reduction.SUM or bool(free_guards(statement))):
+        return None
+    mixed, elsewhere = _made_from(within, program), _read_elsewhere(within, program, extent)
+    own = {r.tensor for s in program.statements if s.tensor in within for r in s.reads if _is_own_row(r, _first(s))}
+    for index in statement.free if scatters else statement.reduced:
+        if not _runs_whole(statement, index, extent) or _is_counted(statement, index):
+            continue
+        if any(_mentions(s, index) for s in statement.subscripts):
+            continue
+        mine = [r for r in statement.reads if _is_own_row(r, index)]
+        if not mine or any(r.tensor in own and r not in mine for r in statement.reads):
+            continue
+        if _stays(statement, index, program, within, mixed, elsewhere):
+            return index
+    return None
+
+
+def _first(statement: Statement) -> Index | None:
+    return statement.subscripts[0].as_index() if statement.subscripts else None
+
+
+# -------------------------------------------------------------------------------------------------- how long a chunk is
+
+
+def _nanoseconds(program: Program, wanted: Iterable[int] | None) -> float:
+    chosen = None if wanted is None else set(wanted)
+    return sum(_time(cost_of(s, program)) for s in program.statements if chosen is None or id(s) in chosen)
+
+
+def _time(cost: Cost) -> float:
+    return nanoseconds(cost) + evaluate(cost.bytes) / BYTES_PER_NANOSECOND
+
+
+def _chunk_length(program: Program, extent: Affine, rows: Mapping[int, Index]) -> int:
+    """How many samples make a chunk: a power of two, enough of them for threads and for matrix products.
+
+    0 if samples are so small that cutting does not pay.
+    """
+    costs = {id(s): _cost_of_row(s, rows[id(s)], program) for s in program.statements if id(s) in rows}
+    time = max(sum(costs.values()), 1.0)
+    least = max(1.0, CHUNK_NANOSECONDS / time, NANOSECONDS_OF_A_STATEMENT * len(rows) / time)
+    if least > LONGEST_CHUNK:
+        return 0
+    scanned = {s.tensor: step.index for step in order(program) if isinstance(step, Scan) for s in step.statements}
+    weights: frozenset[str] = frozenset()
+    for statement in program.statements:
+        if id(statement) not in rows or 20 * costs[id(statement)] < time:
+            continue
+        if _slides(statement):
+            least = max(least, SAMPLES_SIDE_BY_SIDE)
+        fixed = (scanned[statement.tensor],) if statement.tensor in scanned else ()
+        each = _rows_of_product(statement, rows[id(statement)], program, fixed)
+        if each is None:
+            continue
+        weights |= {r.tensor for r in statement.reads} & _weights(program)
+        least = max(least, ROWS_OF_A_PRODUCT / each)
+        if 4 * sum(_count(name, program) for name in sorted(weights)) > LARGE_WEIGHTS:
+            least = max(least, ROWS_BESIDE_LARGE_WEIGHTS / each)
+    length = 1
+    while length < least:
+        length *= 2
+    return length
+
+
+def _slides(statement: Statement) -> bool:
+    """True for a sum over products in which one factor is read along a window."""
+    windows = [s for r in statement.body.reads for s in r.subscripts if len(s.plain_indices()) > 1]
+    return statement.reduction is Reduction.SUM and len(statement.body.reads) == 2 and bool(windows)
+
+
+def _weights(program: Program) -> frozenset[str]:
+    return frozenset(t.name for t in program.with_role(Role.PARAMETER))
+
+
+def _count(name: str, program: Program) -> int:
+    total = ONE
+    for extent in program.tensor(name).shape:
+        total = total * extent
+    return evaluate(total)
+
+
+def _cost_of_row(statement: Statement, index: Index, program: Program) -> float:
+    """The time of one more row: without that of reading weights, which all rows share."""
+    two, one = (_time(cost_of(_some_rows(statement, index, n), program)) for n in (2, 1))
+    return two - one
+
+
+def _some_rows(statement: Statement, index: Index, count: int) -> Statement:
+    ranges = tuple(replace(r, stop=Affine.of(count)) if r.index == index else r for r in statement.domain.ranges)
+    return replace(statement, domain=Domain(ranges, statement.guards))
+
+
+def _rows_of_product(statement: Statement, index: Index, program: Program, fixed: tuple[Index, ...]) -> int | None:
+    """How many rows of a matrix product one sample makes; None if samples are products of their own."""
+    inside = tuple(i for i in fixed if i in statement.free)
+    contraction = as_contraction(statement, program, inside)
+    if contraction is None or index in contraction.batch or index in contraction.summed:
+        return None
+    rows = ONE
+    for i in statement.free:
+        if i in (index, *inside, *contraction.batch):
+            continue
+        if sum(any(i in s.indices() for s in r.subscripts) for r in statement.reads if r.tensor in _weights(program)):
+            continue  # a column
+        rows = rows * statement.domain.range_of(i).extent
+    return evaluate(rows)
+
+
+# -------------------------------------------------------------------------------------------------------------- cutting
+
+
+def _cut(
+    program: Program, cut: Cut, within: frozenset[str], rows: Mapping[int, Index], over_rows: Mapping[int, Index]
+) -> Slices:
+    names = {t.name for t in program.tensors}
+    count = floor_div(cut.extent + (cut.chunk - 1), cut.chunk)
+    tensors = list(program.tensors)
+    of_chunk: dict[str, Tensor] = {}
+    by_number = {id(s): s for s in program.statements}
+    taken: set[int] = set()
+    mine: list[Statement] = []
+    others: list[Statement] = []
+    for statement in program.statements:
+        if id(statement) in rows:
+            taken.add(id(statement))
+            mine.append(_in_chunk(statement, rows[id(statement)]))
+        elif id(statement) in over_rows and _has_few_results(statement, over_rows[id(statement)], program, cut.chunk):
+            taken.add(id(statement))
+            name = fresh_name(f"{statement.tensor}_part", names)
+            names.add(name)
+            here, everywhere, part, total = _in_parts(statement, over_rows[id(statement)], name, count, program)
+            of_chunk[name] = here
+            tensors.append(everywhere)
+            mine.append(part)
+            others.append(total)
+        else:
+            others.append(statement)
+    given = frozenset(
+        r.tensor
+        for number, index in {**rows, **over_rows}.items()
+        for r in by_number[number].reads
+        if program.tensor(r.tensor).is_given and _is_own_row(r, index) and number in taken
+    )
+    for tensor in program.tensors:
+        if tensor.name in within or tensor.name in given:
+            of_chunk[tensor.name] = replace(tensor, shape=(Affine.of(ROWS), *tensor.shape[1:]))
+    made = {s.tensor for s in mine}
+    after_names = _made_from(made, replace(program, statements=tuple(others)))
+    whole = replace(program, tensors=tuple(tensors))
+    return Slices(
+        cut,
+        whole,
+        replace(whole, tensors=tuple(of_chunk.get(t.name, t) for t in tensors), statements=tuple(mine)),
+        whole.with_statements(s for s in others if s.tensor not in after_names),
+        whole.with_statements(s for s in others if s.tensor in after_names),
+        given,
+        frozenset(of_chunk) - within - given,
+    )
+
+
+def _in_chunk(statement: Statement, index: Index) -> Statement:
+    """The statement over the samples of a chunk, counted from its first."""
+    ranges = tuple(replace(r, stop=Affine.of(ROWS)) if r.index == index else r for r in statement.domain.ranges)
+    return replace(statement, domain=Domain(ranges, statement.guards))
+
+
+def _has_few_results(statement: Statement, index: Index, program: Program, chunk: int) -> bool:
+    """True if a chunk's part of the sum is far smaller than what it is the sum of."""
+    results = ONE
+    for extent in _results(statement, program):
+        results = results * extent
+    if not results.is_constant:
+        return False
+    read = sum(_count(r.tensor, program) for r in statement.reads if _is_own_row(r, index))
+    loop = statement.domain.range_of(index)
+    return RESULTS_OF_A_PART * int(results) <= chunk * read // evaluate(loop.extent)
+
+
+def _results(statement: Statement, program: Program) -> tuple[Affine, ...]:
+    """The box of what a sum over samples writes; all of the tensor where the data say which places."""
+    if statement.reduction is Reduction.NONE:
+        return program.tensor(statement.tensor).shape
+    return tuple(statement.domain.range_of(i).extent for i in statement.free)
+
+
+def _in_parts(
+    statement: Statement, index: Index, name: str, count: Affine, program: Program
+) -> tuple[Tensor, Tensor, Statement, Statement]:
+    """A chunk's part of a sum as the chunk sees it and all of them, the sum over a chunk, and that of the parts."""
+    owner = program.tensor(statement.tensor)
+    if statement.reduction is Reduction.NONE:
+        axes = _axis_indices(owner)
+        ranges = tuple(Range(i, ZERO, extent) for i, extent in zip(axes, owner.shape, strict=True))
+        places = tuple(map(Affine.of, axes))
+        part = replace(_in_chunk(statement, index), tensor=name)
+        target, subscripts = axes, places
+    else:
+        ranges = tuple(statement.domain.range_of(i) for i in statement.free)
+        places = tuple(i - r.lower for i, r in zip(statement.free, ranges, strict=True))
+        part = replace(_in_chunk(statement, index), tensor=name, subscripts=places, accumulate=False)
+        target, subscripts = statement.free, statement.subscripts
+    here = Tensor(
+        name,
+        _results(statement, program),
+        Role.ACTIVATION if owner.role is Role.LOSS else owner.role,
+        tuple(i.name for i in target),
+    )
+    c = fresh_index("c", (*statement.indices, *target))
+    everywhere = replace(here, shape=(count, *here.shape), axes=(c.name, *here.axes))
+    total = replace(
+        statement,
+        subscripts=subscripts,
+        free=target,
+        reduced=(c,),
+        reduction=Reduction.SUM,
+        body=Body.of(Read(name, (Affine.of(c), *places))),
+        domain=Domain((*ranges, Range(c, ZERO, count)), ()),
+    )
+    return here, everywhere, part, total
+
+
+def _axis_indices(tensor: Tensor) -> tuple[Index, ...]:
+    """An index for each axis, called like it."""
+    found: list[Index] = []
+    for k in range(tensor.rank):
+        found.append(fresh_index(tensor.axes[k] if k < len(tensor.axes) else f"i{k}", found))
+    return tuple(found)
