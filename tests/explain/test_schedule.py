@@ -11,8 +11,10 @@ from symbp.explain.schedule import ASSUMED
 from symbp.ir.account import Account, Place, Use, Work, WorkList
 from symbp.ir.affine import Affine, Size
 from symbp.ir.cost import Cost
+from symbp.ir.plan import Machine
 from symbp.ir.trace import PassRecord
 from symbp.pipeline import Schedule, schedule_model
+from symbp.schedule.build import PASSES
 from tests.codegen.golden_models import MODELS
 
 
@@ -43,6 +45,9 @@ def test_passes_are_those_that_ran() -> None:
         assert {"fuse_nests", "scalarise", "allocate"} <= {p.name for p in schedule.passes}
     assert "make_steps" in [p.name for p in cuda.passes]
     assert "make_steps" not in [p.name for p in cpu.passes]
+    for schedule, machine in ((cpu, Machine.LOOPS), (cuda, Machine.TEAMS)):
+        told = [p.name for p in schedule.passes if p.part == "training"]
+        assert {rewrite.__name__ for rewrite in PASSES[machine]} <= set(told)
     stabilised = next(p for p in cpu.passes if p.name == "stabilise")
     assert "loss" in (*stabilised.changed, *stabilised.made)
 

@@ -91,7 +91,7 @@ class Case:
 def cases_of(plan: Plan) -> list[Case]:
     found = []
     for procedure in plan.procedures:
-        tensors = {**plan.tensors, **{t.name: t for t in getattr(procedure, "tensors", ())}}
+        tensors = {**plan.tensors, **{t.name: t for t in procedure.tensors}}
         for nest in procedure.nests:
             case = Case(nest, tensors)
             try:
