@@ -1,8 +1,8 @@
 """A matrix product by register tiles: which operand is turned or packed, and in which blocks it runs.
 
-`by_tiles` follows Goto and van de Geijn (Anatomy of High-Performance Matrix Multiplication, 2008): blocks of k whose
-panel of B stays in the first cache level, of rows whose packed A stays in the second. Nothing is packed that can be
-read in place at full speed: small operands, and A in either order.
+`by_tiles` blocks k so that a panel of B stays near, as Goto and van de Geijn do (Anatomy of High-Performance Matrix
+Multiplication, 2008), but packs no more than B, and that only where its rows are not contiguous or it is large: A is
+read in place at full speed in either order.
 
 All functions here work on addresses, and steps in bytes; `like` is a zero of the dtype.
 """
@@ -32,16 +32,14 @@ from symbp.runtime.tiles import ROWS, WIDEST, tiles
 _ROWS_4, _ROWS_2, _ROWS_1 = ROWS.get(4, 1), ROWS[2], ROWS[1]
 # No fastmath: the order of operations is a promise.
 OPTIONS_IN_ORDER = {**OPTIONS, "fastmath": False}
-# A panel of B as high as this and four vectors wide is 64 KB.
+# A panel of B as high as this and four vectors of AVX-512 wide is 64 KB.
 _BLOCK_K = 256
-# A block of A of this many rows and _BLOCK_K columns, in float32, is 384 KB: it stays in the second cache level.
-_BLOCK_ROWS = 384
 # A packed block of B is at most 2 MB in float32.
 _BLOCK_COLUMNS = 2048
-# From here on a product is large enough to be packed: its operands do not stay in the second cache level.
-_PACK_FROM = 1 << 27
-_ROWS_PACKED = ROWS[WIDEST]
-# Packed operands that fit into this many bytes lie on the stack.
+# A larger B does not stay in the second cache level: it pays to pack it where so many rows of A go over it.
+_LARGE = 2 << 20
+_MANY_ROWS = 256
+# A packed block of B that fits into this many bytes lies on the stack.
 _STACK = 32768
 
 
@@ -92,14 +90,12 @@ def rows_of_tile(vectors):
 
 
 @shared
-def panel(like, m, most, vectors, k, packed, a, a0, a1, b, b0, c, c0, columns, limit, slope, fresh):
+def panel(like, m, most, vectors, k, a, a0, a1, b, b0, c, c0, columns, limit, slope, fresh):
     """``c[i, j] (+)= sum[k] a[i, k]*b[k, j]`` for one panel of B, at most as wide as `vectors`.
 
-    The m > 0 rows are divided into tiles of at most `most`, all about as high. A `packed` A has its tiles one after
-    another, and in each the rows side by side for each k; `a0` is then the bytes of a row. Row i of C is written up to
-    column ``min(columns, limit + i*slope)``.
+    The m > 0 rows are divided into tiles of at most `most`, all about as high. Row i of C is written up to column
+    ``min(columns, limit + i*slope)``.
     """
-    size = itemsize(like)
     count = (m + most - 1) // most
     rows = m // count
     taller = m % count
@@ -107,11 +103,8 @@ def panel(like, m, most, vectors, k, packed, a, a0, a1, b, b0, c, c0, columns, l
     for more in range(1, -1, -1):
         height = rows + more
         tiles_here = taller if more else count - taller
-        row, across = (size, height * size) if packed else (a0, a1)
         at, ct, lt = a + done * a0, c + done * c0, limit + done * slope
-        tiles(
-            like, height, vectors, tiles_here, k, at, row, across, height * a0, b, b0, ct, c0, columns, lt, slope, fresh
-        )
+        tiles(like, height, vectors, tiles_here, k, at, a0, a1, height * a0, b, b0, ct, c0, columns, lt, slope, fresh)
         done = taller * height
 
 
@@ -126,65 +119,40 @@ def _pack_columns(like, n, k, b, b0, b1, target):
         j += width
 
 
-@njit(**OPTIONS_IN_ORDER)
-def _pack_rows(like, m, k, a, a0, a1, target):
-    """Tiles of A one after another, as `panel` wants them."""
-    size = itemsize(like)
-    count = (m + _ROWS_PACKED - 1) // _ROWS_PACKED
-    i = 0
-    for tile in range(count):
-        rows = m // count + (tile < m % count)
-        pack_lines(like, (a + i * a0, a0, a1, rows, k, target + i * k * size, rows * size))
-        i += rows
-
-
 @shared
 def by_tiles(like, m, n, k, a, a0, a1, b, b0, b1, c, c0, fresh):
     """C (+)= A B where the rows of C are contiguous."""
     size, full = itemsize(like), lanes(like)
-    large = m * n * k >= _PACK_FROM
-    pack_a = large
-    pack_b = large or (b1 != size and n > 1)
+    pack = (b1 != size and n > 1) or (m >= _MANY_ROWS and n * k * size > _LARGE)
     block_k = min(max(k, 1), _BLOCK_K)
     block_n = min(n, _BLOCK_COLUMNS)
-    block_m = min(m, _BLOCK_ROWS) if pack_a else m
-    bytes_b = block_k * (block_n + full) * size if pack_b else 0
-    bytes_a = block_k * block_m * size if pack_a else 0
-    packed_b = stack_room(_STACK)
+    packed = stack_room(_STACK)
+    room = block_k * (block_n + full) * size
     heap = 0
-    if bytes_a + bytes_b > _STACK:
-        heap = allocate(bytes_a + bytes_b + 64)
-        packed_b = (heap + 63) // 64 * 64
-    packed_a = packed_b + bytes_b
+    if pack and room > _STACK:
+        heap = allocate(room + 64)
+        packed = (heap + 63) // 64 * 64
     for j0 in range(0, n, block_n):
         nj = min(block_n, n - j0)
         k0 = 0
         while True:  # once for k = 0 too: C is to be cleared
             nk = min(block_k, k - k0)
-            if pack_b:
-                _pack_columns(like, nj, nk, b + k0 * b0 + j0 * b1, b0, b1, packed_b)
-            for i0 in range(0, m, block_m):
-                ni = min(block_m, m - i0)
-                at, row, across = a + i0 * a0 + k0 * a1, a0, a1
-                if pack_a:
-                    _pack_rows(like, ni, nk, at, a0, a1, packed_a)
-                    at, row = packed_a, nk * size
-                j = 0
-                while j < nj:
-                    vectors = widest_panel((nj - j + full - 1) // full)
-                    width = vectors * full
-                    most = _ROWS_PACKED if pack_a else rows_of_tile(vectors)
-                    bt, down = b + k0 * b0 + (j0 + j) * size, b0
-                    if pack_b:
-                        bt, down = packed_b + j * nk * size, width * size
-                    ct = c + i0 * c0 + (j0 + j) * size
-                    columns = min(nj - j, width)
-                    start = fresh if k0 == 0 else 0
-                    panel(
-                        like,
-                        (ni, most, vectors, nk, pack_a, at, row, across, bt, down, ct, c0, columns, columns, 0, start),
-                    )
-                    j += width
+            at, bt = a + k0 * a1, b + k0 * b0 + j0 * b1
+            if pack:
+                _pack_columns(like, nj, nk, bt, b0, b1, packed)
+            start = fresh if k0 == 0 else 0
+            j = 0
+            while j < nj:
+                vectors = widest_panel((nj - j + full - 1) // full)
+                width = vectors * full
+                columns = min(nj - j, width)
+                most = rows_of_tile(vectors)
+                source, down = bt + j * size, b0
+                if pack:
+                    source, down = packed + j * nk * size, width * size
+                ct = c + (j0 + j) * size
+                panel(like, (m, most, vectors, nk, at, a0, a1, source, down, ct, c0, columns, columns, 0, start))
+                j += width
             k0 += block_k
             if k0 >= k:
                 break

@@ -21,7 +21,7 @@ LOWER, OF_LOWER, OF_UPPER = 0, 1, 2
 def _band(like, m, k, vectors, a, a0, a1, b, b0, c, c0, columns, fresh):
     """A rectangle of the product: m rows, and as many k."""
     most = rows_of_tile(vectors)
-    panel(like, (m, most, vectors, k, 0, a, a0, a1, b, b0, c, c0, columns, columns, 0, fresh))
+    panel(like, (m, most, vectors, k, a, a0, a1, b, b0, c, c0, columns, columns, 0, fresh))
 
 
 def triangular_product(like, m, n, k, a, a0, a1, b, b0, b1, c, c0, c1, kind, shift, fresh):
@@ -57,7 +57,7 @@ def triangular_product(like, m, n, k, a, a0, a1, b, b0, b1, c, c0, c1, kind, shi
             i = min(m, max(0, j - shift))
             if i < m:
                 ai, ci, end = a + i * a0, cj + i * down, i + shift + 1 - j
-                panel(like, (m - i, most, vectors, k, 0, ai, a0, a1, bj, b0, ci, down, columns, end, 1, fresh))
+                panel(like, (m - i, most, vectors, k, ai, a0, a1, bj, b0, ci, down, columns, end, 1, fresh))
         while kind != LOWER and i < m:
             # What all rows of the band have in common, and before or after it what each has besides.
             rows = min(most, m - i)
