@@ -35,8 +35,8 @@ from symbp.runtime.sliding_tiles import (
 )
 
 _IN_ORDER: dict[str, Any] = {"fastmath": False, "cache": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-# The most rows of a tile by its columns; a tile of three exists only where there are registers for it.
-_ROWS_1, _ROWS_2, _ROWS_3, _ROWS_4 = (ROWS.get(columns, 1) for columns in (1, 2, 3, 4))
+# The most rows of a tile by its columns; tiles of four exist only where there are registers for them.
+_ROWS_1, _ROWS_2, _ROWS_4 = (ROWS.get(columns, 1) for columns in (1, 2, 4))
 # Where the parts of a table begin: after start and row; a place has four numbers, a tap or column has eight.
 _START, _ROW, _PLACES, _TAPS = 0, 3, 6, 18
 _COLUMNS, _SUMMED = 6, 38
@@ -149,16 +149,14 @@ def _convolve(like, left, right, out, lanes, table, adds):
 
 @kernel(**_IN_ORDER)
 def _columns(left_over):
-    """How many columns the next tile has: five are three and two, rather than four and one."""
-    if left_over <= WIDEST:
-        return left_over
-    return 3 if left_over == 5 and WIDEST == 4 else WIDEST
+    """How many columns the next tile has."""
+    return 4 if left_over >= 4 and WIDEST == 4 else min(left_over, 2)
 
 
 @kernel(**_IN_ORDER)
 def _tiles(rows, columns):
     """How many tiles one below the other make up the rows."""
-    most = _ROWS_4 if columns == 4 else _ROWS_3 if columns == 3 else _ROWS_2 if columns == 2 else _ROWS_1
+    most = _ROWS_4 if columns == 4 else _ROWS_2 if columns == 2 else _ROWS_1
     return (rows + most - 1) // most
 
 

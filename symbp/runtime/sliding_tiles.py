@@ -36,7 +36,7 @@ from symbp.runtime.simd import (
 )
 
 #: The most rows of a tile, by its columns (vectors, or vectors of partial sums): all sums stay in registers.
-ROWS = {4: 6, 3: 8, 2: 8, 1: 8} if REGISTERS == 32 else {2: 6, 1: 8}
+ROWS = {4: 6, 2: 8, 1: 8} if REGISTERS == 32 else {2: 6, 1: 8}
 #: The most columns of a tile.
 WIDEST = max(ROWS)
 
