@@ -23,6 +23,7 @@ from numba.extending import intrinsic
 
 from symbp.runtime.simd import (
     INDEX,
+    LANE,
     REGISTERS,
     WIDTH,
     first_lanes,
@@ -77,42 +78,95 @@ def tiles(
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        rest = arguments[3:]
-        done = builder.append_basic_block("done")
-        shapes = [(r, v, m) for v, most in ROWS.items() for r in range(1, most + 1) for m in (False, True)]
-        if _MASKS_ARE_FREE:
-            shapes = [shape for shape in shapes if shape[2]]
-            masked = INDEX(1)
-        else:
-            whole = builder.mul(arguments[2], INDEX(WIDTH // scalar_bytes(scalar_of(like))))
-            masked = builder.zext(builder.icmp_signed("<", rest[10], whole), INDEX)
-        key = builder.add(
-            builder.mul(builder.add(builder.mul(arguments[2], INDEX(2)), masked), INDEX(32)), arguments[1]
-        )
-        switch = builder.switch(key, done)
-        for shape in shapes:
-            function = _Tile(like, *shape).function(builder.module)
-            block = builder.append_basic_block(function.name)
-            n_rows, n_vectors, is_masked = shape
-            switch.add_case(INDEX((n_vectors * 2 + is_masked) * 32 + n_rows), block)
-            with builder.goto_block(block):
-                builder.call(function, rest)
-                builder.branch(done)
-        builder.position_at_end(done)
+        _choose(builder, like, arguments[1], arguments[2], arguments[3:], guarded=False)
         return context.get_dummy_value()
 
     integers = [types.intp] * (2 + len(_ARGUMENTS))
     return types.void(like, *integers), generate
 
 
+@intrinsic
+def guarded_tile(
+    typing_context: Any,
+    like: Any,
+    rows: Any,
+    vectors: Any,
+    depth: Any,
+    a: Any,
+    a_row: Any,
+    a_depth: Any,
+    b: Any,
+    b_depth: Any,
+    c: Any,
+    c_row: Any,
+    columns: Any,
+    fresh: Any,
+    sign: Any,
+    bound: Any,
+) -> Any:
+    """As `tiles`, of one tile, in which row i takes part in step k only if ``sign*(k - i) <= bound``; sign is 1 or -1.
+
+    A product that a row takes no part in is computed and dropped, so what B holds there does no harm.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        _, rows, vectors, depth, a, a_row, a_depth, b, b_depth, c, c_row, columns, fresh, sign, bound = arguments
+        zero = INDEX(0)
+        rest = [
+            INDEX(1),
+            depth,
+            a,
+            a_row,
+            a_depth,
+            zero,
+            b,
+            b_depth,
+            c,
+            c_row,
+            columns,
+            columns,
+            zero,
+            fresh,
+            sign,
+            bound,
+        ]
+        _choose(builder, like, rows, vectors, rest, guarded=True)
+        return context.get_dummy_value()
+
+    return types.void(like, *[types.intp] * 14), generate
+
+
+def _choose(builder: Any, like: Any, rows: Any, vectors: Any, arguments: list[Any], guarded: bool) -> None:
+    """Call the function for this shape of tile."""
+    done = builder.append_basic_block("done")
+    if _MASKS_ARE_FREE:
+        kinds = [True]
+        masked = INDEX(1)
+    else:
+        kinds = [False, True]
+        whole = builder.mul(vectors, INDEX(WIDTH // scalar_bytes(scalar_of(like))))
+        masked = builder.zext(builder.icmp_signed("<", arguments[_ARGUMENTS.index("columns")], whole), INDEX)
+    key = builder.add(builder.mul(builder.add(builder.mul(vectors, INDEX(2)), masked), INDEX(32)), rows)
+    switch = builder.switch(key, done)
+    for tile in [_Tile(like, r, v, m, guarded) for v, most in ROWS.items() for r in range(1, most + 1) for m in kinds]:
+        function = tile.function(builder.module)
+        block = builder.append_basic_block(function.name)
+        switch.add_case(INDEX((tile.vectors * 2 + tile.masked) * 32 + tile.rows), block)
+        with builder.goto_block(block):
+            builder.call(function, arguments)
+            builder.branch(done)
+    builder.position_at_end(done)
+
+
 @dataclass(frozen=True)
 class _Tile:
-    """One shape of tile: rows of C by vectors, the last vector of B whole or under a mask."""
+    """One shape of tile: rows of C by vectors, the last vector of B whole or under a mask, each row guarded or not."""
 
     dtype: Any
     rows: int
     vectors: int
     masked: bool
+    guarded: bool
 
     @property
     def lanes(self) -> int:
@@ -120,14 +174,15 @@ class _Tile:
 
     def function(self, module: Any) -> Any:
         """The function in this module; the same if asked again."""
-        name = f"symbp_tile_{self.dtype}_{self.rows}x{self.vectors}{'_edge' if self.masked else ''}"
+        name = f"symbp_tile_{self.dtype}_{self.rows}x{self.vectors}{'_edge' * self.masked}{'_guarded' * self.guarded}"
         if name in module.globals:
             return module.globals[name]
-        function = ir.Function(module, ir.FunctionType(ir.VoidType(), [INDEX] * len(_ARGUMENTS)), name)
+        names = (*_ARGUMENTS, "sign", "bound") if self.guarded else _ARGUMENTS
+        function = ir.Function(module, ir.FunctionType(ir.VoidType(), [INDEX] * len(names)), name)
         function.linkage = "linkonce_odr"
         function.attributes.add("noinline")
         function.attributes.add("nounwind")
-        values = dict(zip(_ARGUMENTS, function.args, strict=True))
+        values = dict(zip(names, function.args, strict=True))
         for name, value in values.items():
             value.name = name
         self._write(ir.IRBuilder(function.append_basic_block("entry")), values)
@@ -236,9 +291,12 @@ class _Tile:
         for i in range(self.rows):
             pointer = builder.inttoptr(builder.add(a_k, row_steps[i]), scalar_of(self.dtype).as_pointer())
             factor = splat(builder, builder.load(pointer), self.lanes)
-            results += [
-                multiply_add(builder, factor, columns[v], totals[i * self.vectors + v]) for v in range(self.vectors)
-            ]
+            old = totals[i * self.vectors : (i + 1) * self.vectors]
+            new = [multiply_add(builder, factor, column, total) for column, total in zip(columns, old, strict=True)]
+            if self.guarded:
+                takes_part = self._takes_part(builder, given, k, i)
+                new = [builder.select(takes_part, *pair) for pair in zip(new, old, strict=True)]
+            results += new
         next_k = builder.add(k, INDEX(1))
         for phi, value in (
             (k, next_k),
@@ -256,6 +314,12 @@ class _Tile:
             phi.add_incoming(result, loop)
             ends.append(phi)
         return ends
+
+    def _takes_part(self, builder: Any, given: dict[str, Any], k: Any, row: int) -> Any:
+        """A mask of all lanes or none."""
+        distance = builder.mul(given["sign"], builder.sub(k, INDEX(row)))
+        sides = (splat(builder, builder.trunc(side, LANE), self.lanes) for side in (distance, given["bound"]))
+        return builder.icmp_signed("<=", *sides)
 
     def _at(self, builder: Any, address: Any, vector: int) -> Any:
         return builder.inttoptr(builder.add(address, INDEX(vector * WIDTH)), ir.IntType(8).as_pointer())

@@ -11,10 +11,15 @@ from numba import njit
 
 from symbp.runtime.addresses import allocate, itemsize, release
 from symbp.runtime.product import OPTIONS_IN_ORDER, copy_back, pack_lines, panel, rows_of_tile, widest_panel
-from symbp.runtime.shared_code import shared_parts
+from symbp.runtime.shared_code import shared, shared_parts
 from symbp.runtime.simd import lanes
+from symbp.runtime.tiles import guarded_tile
 
 LOWER, OF_LOWER, OF_UPPER = 0, 1, 2
+# Farther from the diagonal than any row of a tile.
+_FAR = 64
+# Rows of a band that has a jagged edge: low tiles waste less on it, and six rows keep the arithmetic units busy.
+_LOW = 6
 
 
 @njit(**OPTIONS_IN_ORDER)
@@ -22,6 +27,13 @@ def _band(like, m, k, vectors, a, a0, a1, b, b0, c, c0, columns, fresh):
     """A rectangle of the product: m rows, and as many k."""
     most = rows_of_tile(vectors)
     panel(like, (m, most, vectors, k, a, a0, a1, b, b0, c, c0, columns, columns, 0, fresh))
+
+
+@shared
+def _edge(like, m, k, vectors, a, a0, a1, b, b0, c, c0, columns, fresh, sign, bound):
+    """What is on the diagonal: row i takes part in step k if ``sign*(k - i) <= bound``."""
+    if k > 0 or fresh:
+        guarded_tile(like, m, vectors, k, a, a0, a1, b, b0, c, c0, columns, fresh, sign, bound)
 
 
 def triangular_product(like, m, n, k, a, a0, a1, b, b0, b1, c, c0, c1, kind, shift, fresh):
@@ -59,22 +71,24 @@ def triangular_product(like, m, n, k, a, a0, a1, b, b0, b1, c, c0, c1, kind, shi
                 ai, ci, end = a + i * a0, cj + i * down, i + shift + 1 - j
                 panel(like, (m - i, most, vectors, k, ai, a0, a1, bj, b0, ci, down, columns, end, 1, fresh))
         while kind != LOWER and i < m:
-            # What all rows of the band have in common, and before or after it what each has besides.
-            rows = min(most, m - i)
+            # What all rows of the band have in common, and after or before it what only some of them have.
+            rows = min(_LOW, m - i)
             ai, ci = a + i * a0, cj + i * down
             if kind == OF_LOWER:
-                split = min(k, max(0, i + shift + 1))
-                _band(like, rows, split, vectors, ai, a0, a1, bj, b0, ci, down, columns, fresh)
+                first = min(k, max(0, i + shift + 1))
+                last = min(k, max(0, i + rows + shift))
+                bound = max(-_FAR, i + shift - first)
+                _band(like, rows, first, vectors, ai, a0, a1, bj, b0, ci, down, columns, fresh)
+                ai, bi = ai + first * a1, bj + first * b0
+                _edge(like, (rows, last - first, vectors, ai, a0, a1, bi, b0, ci, down, columns, 0, 1, bound))
             else:
-                split = min(k, max(0, i + rows - 1 + shift))
-            for r in range(rows):
-                edge = min(k, max(0, i + r + shift + (kind == OF_LOWER)))
-                first, last = min(split, edge), max(split, edge)
-                ar, br, cr = ai + r * a0 + first * a1, bj + first * b0, ci + r * down
-                _band(like, 1, last - first, vectors, ar, a0, a1, br, b0, cr, down, columns, fresh * (kind == OF_UPPER))
-            if kind == OF_UPPER:
-                ai, bi = ai + split * a1, bj + split * b0
-                _band(like, rows, k - split, vectors, ai, a0, a1, bi, b0, ci, down, columns, 0)
+                first = min(k, max(0, i + shift))
+                last = min(k, max(0, i + rows - 1 + shift))
+                bound = min(_FAR, first - i - shift)
+                ae, be = ai + first * a1, bj + first * b0
+                _edge(like, (rows, last - first, vectors, ae, a0, a1, be, b0, ci, down, columns, fresh, -1, bound))
+                ai, bi = ai + last * a1, bj + last * b0
+                _band(like, rows, k - last, vectors, ai, a0, a1, bi, b0, ci, down, columns, 0)
             i += rows
         j += columns
     if room_c:
