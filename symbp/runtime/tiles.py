@@ -36,8 +36,9 @@ from symbp.runtime.simd import (
     vector_of,
 )
 
-#: The most rows of a tile, by its vectors: all accumulators, the vectors of B and one of A have a register each.
-ROWS = {4: 6, 2: 12, 1: 12} if REGISTERS == 32 else {2: 6, 1: 12}
+#: The most rows of a tile, by its vectors. Accumulators, the vectors of B and one of A have a register each; from eight
+#: accumulators on the arithmetic units are busy, so more of them would only take longer to compile.
+ROWS = {4: 6, 2: 8, 1: 8} if REGISTERS == 32 else {2: 6, 1: 8}
 #: The widest tile in vectors.
 WIDEST = max(ROWS)
 # AVX-512 reads under a mask at no cost; elsewhere only tiles at the right edge of B do.
