@@ -1,8 +1,7 @@
 """Give every tensor a place in memory.
 
 One flat workspace holds the intermediates of a step. A tensor is live from the first nest that touches it to the last;
-tensors of equal size whose lives do not overlap share their place. Where one thread does the work, a tensor may also be
-written over another in the nest that reads that one for the last time.
+tensors of equal size whose lives do not overlap share their place.
 
 Whatever the run-time sizes are, a place whose length is a multiple of 16 begins at a multiple of 16, one of 8 at a
 multiple of 8, and so on: rows of whole vectors then begin where a vector may.
@@ -15,12 +14,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from symbp.ir.affine import ONE, ZERO, Affine
-from symbp.ir.nodes import Node
 from symbp.ir.plan import Buffer, Memory, Nest
 from symbp.ir.program import DType, Tensor
 from symbp.ir.trace import counted, tell
 from symbp.schedule.access import touched
-from symbp.schedule.in_place import may_take_the_place
 
 
 def element_count(tensor: Tensor) -> Affine:
@@ -46,19 +43,10 @@ class _Slot:
         return math.gcd(WIDEST, *(factor for _, factor in self.count.terms))
 
 
-def _may_follow(name: str, slot: _Slot, tensors: Mapping[str, Tensor], nodes: Sequence[Node]) -> bool:
-    """True if these nodes may write the tensor over the one that is in the slot."""
-    old = slot.tensors[-1]
-    return tensors[name].shape == tensors[old].shape and may_take_the_place(name, old, nodes)
-
-
 def allocate(
-    nests: Sequence[Nest], tensors: Mapping[str, Tensor], names: Sequence[str], *, in_place: bool = False
+    nests: Sequence[Nest], tensors: Mapping[str, Tensor], names: Sequence[str]
 ) -> tuple[dict[str, Buffer], dict[Memory, Affine]]:
-    """Places for `names` in the two workspaces (numbers, positions), and how long these must be.
-
-    With `in_place` one thread at a time runs the nests, so that what it has read for the last time may be written over.
-    """
+    """Places for `names` in the two workspaces (numbers, positions), and how long these must be."""
     first: dict[str, int] = {}
     last: dict[str, int] = {}
     for k, nest in enumerate(nests):
@@ -72,10 +60,7 @@ def allocate(
         tensor = tensors[name]
         memory = Memory.POSITIONS if tensor.dtype is DType.INT else Memory.WORKSPACE
         count = element_count(tensor)
-        fitting = [s for s in slots[memory] if s.count == count and s.busy_until <= first[name]]
-        nodes = nests[first[name]].nodes
-        over = (s for s in fitting if in_place and s.busy_until == first[name] and _may_follow(name, s, tensors, nodes))
-        slot = next(over, None) or next((s for s in fitting if s.busy_until < first[name]), None)
+        slot = next((s for s in slots[memory] if s.count == count and s.busy_until < first[name]), None)
         if slot is None:
             slot = _Slot(count, last[name], [])
             slots[memory].append(slot)
