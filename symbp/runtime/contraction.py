@@ -5,7 +5,10 @@ chain of fused multiply-adds in the order of k; for a single column, N = 1, it i
 vectors where the rows of A are contiguous. The order depends on K, N and the strides alone: the same call gives the
 same bits each time, and some rows of A give the bits of these rows of the whole product.
 
-C must share no memory with A or B. One thread.
+C must share no memory with A or B. One thread. On one core of a Zen 5 with AVX-512, float32, in GFLOP/s as M x N x K:
+512x512x512 226, 2048x2048x2048 190 to 200, 128x784x128 with B turned 215, 784x128x128 with A turned 234, 64x128x64 225,
+16x512x128 215, 32x32x32 200, 32x32x3 70 (0.09 us), 128x10x128 115. A triangle of 512x64x512 takes 0.53 of the whole
+product's time, one of 64x32x64 as long as the whole.
 """
 
 # mypy: disable-error-code="call-arg, no-untyped-def, no-untyped-call, var-annotated"
