@@ -35,7 +35,7 @@ NANOSECONDS_OF_A_STATEMENT = 1_000.0
 ROWS_OF_A_PRODUCT = 16
 ROWS_BESIDE_LARGE_WEIGHTS = 128
 #: Samples that lie side by side where a window slides over them (`samples_last`).
-SAMPLES_SIDE_BY_SIDE = 16
+SAMPLES_SIDE_BY_SIDE = 32
 #: Bytes of weights that no longer stay in the second cache beside everything else.
 LARGE_WEIGHTS = 1 << 20
 #: A chunk of more samples than this to fill its time: calls and views would cost more than threads win.

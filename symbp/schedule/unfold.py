@@ -1,4 +1,6 @@
-"""Make matrix products of convolutions: gather what slides, or multiply before anything slides.
+"""Make matrix products of what is left of convolutions: gather what slides, or multiply before anything slides.
+
+This is for one image, or a sum that `samples_last` and `slide` do not take.
 
     z[b, o, p, q] = sum[c, u, v] x[b, c, p + u, q + v]*K[o, c, u, v]
 

@@ -29,11 +29,11 @@ def predict_rows(params, x, chunk, out, first, last):
     out_W = view(params, 40, (100, 5))
     out_c = view(params, 540, (5,))
     x = view(x, 144 * first, (rows, 1, 12, 12))
-    conv = view(chunk, 8704, (4, 10, 10, rows))
-    pool = view(chunk, 15104, (4, 5, 5, rows))
-    flatten = view(chunk, 16704, (rows, 100))
+    conv = view(chunk, 17408, (4, 10, 10, rows))
+    pool = view(chunk, 30208, (4, 5, 5, rows))
+    flatten = view(chunk, 33408, (rows, 100))
     out = view(out, 5 * first, (rows, 5))
-    conv_z_sum = view(chunk, 2304, (4, 10, 10, rows))
+    conv_z_sum = view(chunk, 4608, (4, 10, 10, rows))
     x_lanes = view(chunk, 0, (1, 12, 12, rows))
 
     # x_lanes[c, i, j, b] = x[b, c, i, j]
@@ -102,18 +102,16 @@ def forward_rows(params, x, label, workspace, chunk, first, last):
     out_c = view(params, 540, (5,))
     x = view(x, 144 * first, (rows, 1, 12, 12))
     label = view(label, first, (rows,))
-    conv = view(chunk, 8704, (4, 10, 10, rows))
-    pool = view(chunk, 15104, (4, 5, 5, rows))
-    flatten = view(workspace, 100 * first, (rows, 100))
-    out = view(chunk, 16704, (rows, 5))
-    conv_z_sum = view(chunk, 2304, (4, 10, 10, rows))
-    loss_max = view(chunk, 16784, (rows,))
-    loss_total = view(chunk, 16800, (rows,))
-    loss_exp = view(chunk, 16816, (rows, 5))
-    log_loss_total = view(chunk, 16896, (rows,))
-    loss_part = view(
-        workspace, 40 * ((n_batch + 15) // 16) + first // 16 + 105 * n_batch, (1,)
-    )
+    conv = view(chunk, 17408, (4, 10, 10, rows))
+    pool = view(chunk, 30208, (4, 5, 5, rows))
+    flatten = view(chunk, 33408, (rows, 100))
+    out = view(chunk, 36608, (rows, 5))
+    conv_z_sum = view(chunk, 4608, (4, 10, 10, rows))
+    loss_max = view(chunk, 36768, (rows,))
+    loss_total = view(chunk, 36800, (rows,))
+    loss_exp = view(chunk, 36832, (rows, 5))
+    log_loss_total = view(chunk, 36992, (rows,))
+    loss_part = view(workspace, 540 * ((n_batch + 31) // 32) + first // 32, (1,))
     x_lanes = view(chunk, 0, (1, 12, 12, rows))
 
     # x_lanes[c, i, j, b] = x[b, c, i, j]
@@ -201,27 +199,27 @@ def backward_rows(params, label, workspace, chunk, chunk_positions, first, last)
     rows = last - first
     out_W = view(params, 40, (100, 5))
     label = view(label, first, (rows,))
-    conv = view(chunk, 8704, (4, 10, 10, rows))
-    loss_total = view(chunk, 16800, (rows,))
-    loss_exp = view(chunk, 16816, (rows, 5))
+    conv = view(chunk, 17408, (4, 10, 10, rows))
+    flatten = view(chunk, 33408, (rows, 100))
+    loss_total = view(chunk, 36800, (rows,))
+    loss_exp = view(chunk, 36832, (rows, 5))
     pool_argmax = view(chunk_positions, 0, (4, 5, 5, rows))
-    conv_z_bar = view(chunk, 2304, (4, 10, 10, rows))
-    conv_bar = view(chunk, 18512, (4, 10, 10, rows))
-    flatten_bar = view(chunk, 15104, (rows, 100))
-    out_bar = view(
-        workspace, 40 * ((n_batch + 15) // 16) + 5 * first + 100 * n_batch, (rows, 5)
-    )
+    conv_z_bar = view(chunk, 4608, (4, 10, 10, rows))
+    conv_bar = view(chunk, 40224, (4, 10, 10, rows))
+    flatten_bar = view(chunk, 30208, (rows, 100))
+    out_bar = view(chunk, 36608, (rows, 5))
     out_c_bar_part = view(
-        workspace, 41 * ((n_batch + 15) // 16) + 5 * (first // 16) + 105 * n_batch, (5,)
+        workspace, 541 * ((n_batch + 31) // 32) + 5 * (first // 32), (5,)
     )
-    conv_c_bar_part = view(workspace, 4 * (first // 16) + 100 * n_batch, (4,))
+    out_W_bar_part = view(workspace, 500 * (first // 32), (100, 5))
+    conv_c_bar_part = view(
+        workspace, 500 * ((n_batch + 31) // 32) + 4 * (first // 32), (4,)
+    )
     conv_K_bar_part = view(
-        workspace,
-        4 * ((n_batch + 15) // 16) + 36 * (first // 16) + 100 * n_batch,
-        (4, 1, 3, 3),
+        workspace, 504 * ((n_batch + 31) // 32) + 36 * (first // 32), (4, 1, 3, 3)
     )
     x_lanes = view(chunk, 0, (1, 12, 12, rows))
-    flatten_bar_lanes = view(chunk, 16912, (100, rows))
+    flatten_bar_lanes = view(chunk, 37024, (100, rows))
 
     # out_bar[b, k] = (loss_exp[b, k]/loss_total[b] - select(k == label[b], 1, 0))
     #     /n_batch
@@ -283,6 +281,9 @@ def backward_rows(params, label, workspace, chunk, chunk_positions, first, last)
                     total += conv_z_bar[o, p, q, b]
         conv_c_bar_part[o] = total
 
+    # out_W_bar_part[m, k] = sum[b] flatten[b, m]*out_bar[b, k]
+    matmul(flatten.T, out_bar, out_W_bar_part)
+
     # conv_K_bar_part[o, c, u, v] = sum[b, p, q] x_lanes[c, p + u, q + v, b]
     #     *conv_z_bar[o, p, q, b]
     correlate(
@@ -306,13 +307,11 @@ def backward_rows(params, label, workspace, chunk, chunk_positions, first, last)
 def loss_of_rows(x, workspace):
     """The loss, from what all samples have left."""
     n_batch = x.shape[0]
-    loss_part = view(
-        workspace, 40 * ((n_batch + 15) // 16) + 105 * n_batch, ((n_batch + 15) // 16,)
-    )
+    loss_part = view(workspace, 540 * ((n_batch + 31) // 32), ((n_batch + 31) // 32,))
 
     # loss = sum[c] loss_part[c]
     total = real(0.0)
-    for c in range((n_batch + 15) // 16):
+    for c in range((n_batch + 31) // 32):
         total += loss_part[c]
     loss = total
 
@@ -326,38 +325,40 @@ def gradients_share(x, workspace, grads, part, parts):
     first_4, last_4 = share(4, part, parts)
     first_100, last_100 = share(100, part, parts)
     first_5, last_5 = share(5, part, parts)
-    flatten = view(workspace, 0, (n_batch, 100))
     conv_K_bar = view(grads, 0, (4, 1, 3, 3))
     conv_c_bar = view(grads, 36, (4,))
     out_W_bar = view(grads, 40, (100, 5))
     out_c_bar = view(grads, 540, (5,))
-    out_bar = view(workspace, 40 * ((n_batch + 15) // 16) + 100 * n_batch, (n_batch, 5))
     out_c_bar_part = view(
-        workspace,
-        41 * ((n_batch + 15) // 16) + 105 * n_batch,
-        ((n_batch + 15) // 16, 5),
+        workspace, 541 * ((n_batch + 31) // 32), ((n_batch + 31) // 32, 5)
     )
-    conv_c_bar_part = view(workspace, 100 * n_batch, ((n_batch + 15) // 16, 4))
+    out_W_bar_part = view(workspace, 0, ((n_batch + 31) // 32, 100, 5))
+    conv_c_bar_part = view(
+        workspace, 500 * ((n_batch + 31) // 32), ((n_batch + 31) // 32, 4)
+    )
     conv_K_bar_part = view(
-        workspace,
-        4 * ((n_batch + 15) // 16) + 100 * n_batch,
-        ((n_batch + 15) // 16, 4, 1, 3, 3),
+        workspace, 504 * ((n_batch + 31) // 32), ((n_batch + 31) // 32, 4, 1, 3, 3)
     )
 
     # out_c_bar[k] = sum[c] out_c_bar_part[c, k]
     for k in range(first_5, last_5):
         out_c_bar[k] = real(0.0)
-    for c in range((n_batch + 15) // 16):
+    for c in range((n_batch + 31) // 32):
         for k in range(first_5, last_5):
             out_c_bar[k] += out_c_bar_part[c, k]
 
-    # out_W_bar[m, k] = sum[b] flatten[b, m]*out_bar[b, k]
-    matmul(flatten[:, first_100:last_100].T, out_bar, out_W_bar[first_100:last_100])
+    # out_W_bar[m, k] = sum[c] out_W_bar_part[c, m, k]
+    for m in range(first_100, last_100):
+        for k in range(5):
+            out_W_bar[m, k] = real(0.0)
+        for c in range((n_batch + 31) // 32):
+            for k in range(5):
+                out_W_bar[m, k] += out_W_bar_part[c, m, k]
 
     # conv_c_bar[o] = sum[c] conv_c_bar_part[c, o]
     for o in range(first_4, last_4):
         conv_c_bar[o] = real(0.0)
-    for c in range((n_batch + 15) // 16):
+    for c in range((n_batch + 31) // 32):
         for o in range(first_4, last_4):
             conv_c_bar[o] += conv_c_bar_part[c, o]
 
@@ -367,21 +368,21 @@ def gradients_share(x, workspace, grads, part, parts):
             for u in range(3):
                 for v in range(3):
                     total = real(0.0)
-                    for c2 in range((n_batch + 15) // 16):
+                    for c2 in range((n_batch + 31) // 32):
                         total += conv_K_bar_part[c2, o, c, u, v]
                     conv_K_bar[o, c, u, v] = total
 
 
 def _predict(params, x, chunk, out):
-    """Evaluate the model, 16 samples at a time.
+    """Evaluate the model, 32 samples at a time.
 
     There is a worker for each row of `chunk`; the result is the same for any number.
     """
     n_batch = x.shape[0]
     workers = chunk.shape[0]
     for worker in prange(workers):
-        for begin in range(16 * worker, n_batch, 16 * workers):
-            end = min(begin + 16, n_batch)
+        for begin in range(32 * worker, n_batch, 32 * workers):
+            end = min(begin + 32, n_batch)
             predict_rows(params, x, chunk[worker], out, begin, end)
 
 
@@ -390,15 +391,15 @@ predict_threads = kernel(_predict, parallel=True)
 
 
 def _forward(params, x, label, workspace, chunk):
-    """Evaluate the loss, 16 samples at a time.
+    """Evaluate the loss, 32 samples at a time.
 
     There is a worker for each row of `chunk`; the result is the same for any number.
     """
     n_batch = x.shape[0]
     workers = chunk.shape[0]
     for worker in prange(workers):
-        for begin in range(16 * worker, n_batch, 16 * workers):
-            end = min(begin + 16, n_batch)
+        for begin in range(32 * worker, n_batch, 32 * workers):
+            end = min(begin + 32, n_batch)
             forward_rows(params, x, label, workspace, chunk[worker], begin, end)
     loss = loss_of_rows(x, workspace)
     return loss
@@ -409,15 +410,15 @@ forward_threads = kernel(_forward, parallel=True)
 
 
 def _loss_and_grad(params, x, label, workspace, chunk, chunk_positions, grads):
-    """Write the gradient of the loss to `grads` and return the loss, 16 samples at a time.
+    """Write the gradient of the loss to `grads` and return the loss, 32 samples at a time.
 
     There is a worker for each row of `chunk`; the result is the same for any number.
     """
     n_batch = x.shape[0]
     workers = chunk.shape[0]
     for worker in prange(workers):
-        for begin in range(16 * worker, n_batch, 16 * workers):
-            end = min(begin + 16, n_batch)
+        for begin in range(32 * worker, n_batch, 32 * workers):
+            end = min(begin + 32, n_batch)
             forward_rows(params, x, label, workspace, chunk[worker], begin, end)
             backward_rows(
                 params,
