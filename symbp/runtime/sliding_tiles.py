@@ -63,7 +63,8 @@ def _flat(builder: Any, kind: Any, value: Any) -> Any:
     if not isinstance(kind, types.BaseTuple):
         yield value, kind
         return
-    for k, part in enumerate(kind.types):
+    members: Any = kind
+    for k, part in enumerate(members):
         yield from _flat(builder, part, builder.extract_value(value, k))
 
 

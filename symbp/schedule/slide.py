@@ -17,7 +17,7 @@ from symbp.ir.affine import ONE, ZERO, Affine, Index, Read
 from symbp.ir.body import slot
 from symbp.ir.nodes import Slide, Stride, Tie
 from symbp.ir.program import Program
-from symbp.ir.statement import Guard, NonNegative, Range, Reduction, Statement
+from symbp.ir.statement import Guard, NonNegative, Range, Reduction, Statement, guard_indices
 
 #: What the runtime's functions can take; more indices become loops around the call.
 MOST_PLACES, LONGEST_WINDOW = 3, 4
@@ -113,7 +113,9 @@ class _Terms:
     def made(self, sets: bool) -> SlidingSum | None:
         """Each lane of the result by itself: the reduced indices are the window."""
         free = [i for i in self.statement.free if i != self.lane]
-        rows = [i for i in free if self.steps[i][1] == ZERO and self.steps[i][0] != ZERO]
+        # With another row a bound stays the same: what moves the kernel under its bounds is a place.
+        bound = {i for g in self.statement.guards for i in guard_indices(g)}
+        rows = [i for i in free if i not in bound and self.steps[i][1] == ZERO and self.steps[i][0] != ZERO]
         row = max(rows, key=self._count, default=None)
         places = [i for i in free if i != row]
         window = sorted(self.statement.reduced, key=lambda i: -_size(self.steps[i][0]))

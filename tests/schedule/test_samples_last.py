@@ -162,6 +162,21 @@ def test_guards_are_bounds_of_the_window(stride: int) -> None:
     assert found.start == (ZERO, Affine.of(-1), ZERO)
 
 
+def test_of_a_stride_it_is_the_kernel_that_slides() -> None:
+    eq = Equations()
+    b = eq.axis("b", "n_b")
+    c, o, p, i = axes(eq, c=2, o=5, p=4, i=9)
+    z_bar, K = eq.given("z_bar", o, p, b), eq.given("K", o, c, eq.axis("u", 3))
+    at = Affine.of(i) - Affine.of(p) * 2
+    inside = [NonNegative(at), NonNegative(2 - at)]
+    eq.let("x_bar", (c, i, b), z_bar[o, p, b] * K[o, c, at], (o, p), where=inside)
+    (found,) = slides(eq.program(outputs=("x_bar",)), "x_bar")
+    assert (found.left, found.right, found.row.count) == ("K", "z_bar", Affine.of(2))
+    assert [(s.count, s.left, s.right, s.out) for s in found.places] == [numbers(9, 1, 0, 1)]
+    assert [(s.count, s.left, s.right) for s in found.window] == [numbers(5, 6, 4), numbers(4, -2, 1)]
+    assert found.window[1].tie == Tie(0, ONE, Affine.of(-2), ZERO, Affine.of(3))
+
+
 def test_other_guards_are_no_bounds() -> None:
     assert slides(padded(more=True), "z") == []
 
