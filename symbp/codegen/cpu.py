@@ -31,7 +31,7 @@ def cpu_context(plan: Plan, dtype: str) -> dict[str, Any]:
     train = _train(plan, texts, chunks.get("train")) if plan.loss else None
     fit = _fit(plan, texts, train["inputs"], chunks.get("train")) if train is not None and "update" in texts else None
     return {
-        "procedures": [_headed(one) for text in texts.values() for one in (*text.parts, text)],
+        "procedures": [_headed(one, plan) for text in texts.values() for one in (*text.parts, text)],
         "calls": _kernel_calls(plan, texts) if "forward" in texts else None,
         "chunked": _chunked(plan, texts, chunks),
         "predict": predict,
@@ -73,6 +73,8 @@ def _choice(chunks: Chunks | None, one: str, threads: str) -> list[str]:
     return [f"run = kernels.{threads} if workers > 1 else kernels.{one}"] if chunks is not None else []
 
 
+#: Procedures that the interface calls, or people; others are there for kernels that put them together.
+_CALLED = ("predict_into", "forward", "backward", "update")
 #: What training runs, in the order in which a step does.
 _FORWARD = ("before_rows", "forward_rows", "loss_of_rows")
 _BOTH = ("before_rows", "forward_rows", "backward_rows", "loss_of_rows", "after_rows", "gradients_share")
@@ -195,12 +197,13 @@ def _handed(plan: Plan, arguments: Sequence[str], grads: str = "grads") -> list[
     return [names.get(a, a) for a in arguments]
 
 
-def _headed(text: ProcedureText) -> dict[str, Any]:
+def _headed(text: ProcedureText, plan: Plan) -> dict[str, Any]:
     calls = [call(p.name, p.arguments, indent=4) for p in text.parts[:-1]]
     for last in text.parts[-1:]:
         calls.append(call(last.name, last.arguments, indent=4, lead="return " if text.returns else ""))
     return {
         "header": signature(text.name, text.arguments),
+        "decorator": "kernel" if text.name in _CALLED and not (text.name == "update" and plan.cuts) else "piece",
         "calls": calls,
         **{name: getattr(text, name) for name in ("name", "summary", "sizes", "views", "nests", "returns", "printer")},
     }
@@ -237,14 +240,14 @@ def _chunked(plan: Plan, texts: dict[str, ProcedureText], uses: dict[str, Chunks
     found: list[dict[str, Any]] = []
     if "predict" in uses:
         found.append(_over_chunks(uses["predict"], "predict_into", "predict_threads", ("predict_rows",)))
-        found[-1] |= {"summary": "Evaluate the model", "returns": False}
+        found[-1] |= {"summary": "Evaluate the model.", "returns": False}
     if "train" not in uses:
         return found
     chunks = uses["train"]
     found.append(_over_chunks(chunks, "forward", "forward_threads", _FORWARD))
-    found[-1] |= {"summary": "Evaluate the loss"}
+    found[-1] |= {"summary": "Evaluate the loss."}
     found.append(_over_chunks(chunks, "loss_and_grad_into", "loss_and_grad_threads", _BOTH))
-    found[-1] |= {"summary": "Write the gradient of the loss to `grads` and return the loss"}
+    found[-1] |= {"summary": "Write the gradient of the loss to `grads`; return the loss."}
     if "update" not in texts:
         return found
     update = texts["update"].arguments
@@ -257,7 +260,7 @@ def _chunked(plan: Plan, texts: dict[str, ProcedureText], uses: dict[str, Chunks
     step = _over_chunks(chunks, "train_step_into", "train_step_threads", _BOTH)
     step |= {"header": signature("_train_step", arguments)}
     found.append(
-        step | updating | {"summary": "One step of training in place: forward, backward, update; return the loss"}
+        step | updating | {"summary": "One step of training in place: forward, backward, update. Return the loss."}
     )
     code_name = texts["update"].printer.code.names.name
     inputs, _ = batching(plan, [t.name for t in plan.inputs if code_name(t.name) in arguments])

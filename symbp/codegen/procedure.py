@@ -26,7 +26,7 @@ from symbp.ir.walk_nodes import rename_index, walk
 
 #: Names that every generated kernel file may use besides functions of the runtime.
 TAKEN = (
-    "np", "math", "real", "view", "apart", "matmul", "matmul_add", "kernel", "value",
+    "np", "math", "real", "view", "apart", "matmul", "matmul_add", "kernel", "piece", "value",
     "matmul_lower", "matmul_of_lower", "matmul_of_upper",
     "matmul_add_lower", "matmul_add_of_lower", "matmul_add_of_upper",
     "convolve", "convolve_add", "correlate", "correlate_add",

@@ -78,6 +78,7 @@ CPU = Target(
         "share": "shares",
         "worker_count": "shares",
         "kernel": "jit",
+        "piece": "jit",
         "Door": "interface",
         "scratch": "interface",
         "OptimizerState": "optimizer",

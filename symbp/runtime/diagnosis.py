@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 
 
-def first_not_finite(
-    places: Mapping[str, tuple[Any, int, tuple[int, ...]]], loss: float, first: int = 0
-) -> str | None:
+def first_not_finite(places: Mapping[str, tuple[Any, int, tuple[int, ...]]], loss: float, first: int = 0) -> str | None:
     """The first equation with a value that is not finite, ``z[3, 0] is inf in z[b, k] = ..``; None if all are finite.
 
     `places` holds, by equation and in the order of computation, the memory of its values, where they begin in it, and

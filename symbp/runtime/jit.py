@@ -25,6 +25,7 @@ from typing import Any
 from numba import njit
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 
+from symbp.runtime.pieces import WithPieces, count_as_ours
 from symbp.runtime.simd import VECTORS, WIDTH
 
 OPTIONS: dict[str, Any] = {
@@ -76,6 +77,8 @@ class _PackageCache(FunctionCache):
     cannot be read or written is passed over: it only ever saves time.
     """
 
+    _impl_class = WithPieces
+
     def __init__(self, function: Callable[..., Any], parallel: bool = False) -> None:
         super().__init__(function)
         self._folder = Path(function.__code__.co_filename).parent
@@ -112,18 +115,27 @@ def is_unreadable(error: Exception) -> bool:
     return isinstance(error, _UNREADABLE) or type(error).__name__ in ("UnpicklingError", "PicklingError")
 
 
-def kernel(function: Callable[..., Any] | None = None, *, cache: bool = True, **options: Any) -> Any:
+def kernel(
+    function: Callable[..., Any] | None = None, *, cache: bool = True, apart: bool = False, **options: Any
+) -> Any:
     """``@kernel`` or ``@kernel(parallel=True)``: ``numba.njit`` with the options of this module.
 
+    One that stands `apart` is called by other kernels, not copied into them (see `pieces`).
     ``options`` go to ``numba.njit`` and override :data:`OPTIONS` one by one. Where no cache folder can be written the
     kernel works uncached, after one :class:`UncachedWarning` for the folder.
     """
     if function is None:
-        return lambda decorated: kernel(decorated, cache=cache, **options)
+        return lambda decorated: kernel(decorated, cache=cache, apart=apart, **options)
     compiled = njit(**{**OPTIONS, **options})(function)
     if cache:
         try:
             compiled._cache = _PackageCache(function, parallel=bool(options.get("parallel")))
         except (RuntimeError, OSError) as error:
             warn_uncached(Path(function.__code__.co_filename).parent, str(error))
+        count_as_ours(compiled, apart)
     return compiled
+
+
+def piece(function: Callable[..., Any]) -> Any:
+    """``@piece``: a kernel that others are put together from: they call its one copy. Python cannot call it."""
+    return kernel(function, apart=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)

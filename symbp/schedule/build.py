@@ -6,7 +6,7 @@ Program ──PASSES──▶ Program ──order──▶ steps ──lower─�
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from symbp.errors import ShapeError
@@ -69,14 +69,14 @@ def make_plan(
         with part_of_work("predict"):
             found = _plan_predict(predict, parameters, machine, chunk)
         procedures, workspaces["predict"] = [*found.procedures], found.lengths
-        tensors |= {t.name: t for t in found.tensors}
+        tensors = {t.name: t for t in found.tensors}
         cuts |= {"predict": found.cut} if found.cut else {}
     if derivation is not None:
         with part_of_work("training"):
             found = _plan_training(derivation, parameters, exact, machine, chunk)
-        procedures += found.procedures
+        tensors = {**{t.name: t for t in found.tensors}, **tensors}
+        procedures += [_with_own_tensors(p, found.tensors, tensors) for p in found.procedures]
         workspaces["train"] = found.lengths
-        tensors |= {t.name: t for t in found.tensors}
         cuts |= {"train": found.cut} if found.cut else {}
     if update is not None:
         with part_of_work("update"):
@@ -101,6 +101,13 @@ def make_plan(
         optimizer=update.name if update is not None else "",
         cuts=cuts,
     )
+
+
+def _with_own_tensors(procedure: Procedure, declared: Iterable[Tensor], known: Mapping[str, Tensor]) -> Procedure:
+    """The procedure with the tensors that are called like one of another use of the model, but are otherwise."""
+    mine = {t.name for t in procedure.tensors}
+    own = tuple(t for t in declared if known[t.name] != t and t.name not in mine)
+    return replace(procedure, tensors=(*procedure.tensors, *own)) if own else procedure
 
 
 def _check_sizes(model: Program) -> None:
@@ -197,9 +204,15 @@ def _cut(program: Program, wanted: Iterable[str], chunk: int | None) -> Slices |
         return None
     tell("cut_batch", f"{slices.cut.extent} samples", f"chunks of {slices.cut.chunk}", made=sorted(slices.parts))
 
+    declared = {t.name: t for t in slices.whole.tensors}
+
     def ready(part: Program, visible: Iterable[str]) -> Program:
         seen = tuple(n for n in dict.fromkeys(visible) if part.definitions(n))
+        mine = {t.name for t in part.tensors}
+        others = tuple(t for name, t in declared.items() if name not in mine)  # so that each new name is new to all
+        part = replace(part, tensors=(*part.tensors, *others))
         made = _rewritten(replace(part, outputs=seen, loss=""), PASSES[Machine.LOOPS][_BEFORE_THE_CUT:])
+        declared.update({t.name: t for t in made.tensors})
         return replace(made, outputs=part.outputs, loss=part.loss)
 
     exported = sorted(slices.exported | slices.parts)
@@ -207,7 +220,7 @@ def _cut(program: Program, wanted: Iterable[str], chunk: int | None) -> Slices |
     rows = ready(slices.rows, [*exported, *wanted])
     after = ready(slices.after, wanted)
     known = {t.name for t in slices.whole.tensors}
-    new = [t for part in (before, after) for t in part.tensors if t.name not in known]
+    new = [t for part in (before, after) for t in part.tensors if t.name not in known and part.definitions(t.name)]
     whole = replace(slices.whole, tensors=(*slices.whole.tensors, *new))
     return replace(slices, whole=whole, before=before, rows=rows, after=replace(after, tensors=whole.tensors))
 

@@ -67,9 +67,11 @@ class Slices:
 
     @property
     def exported(self) -> frozenset[str]:
-        """What a chunk makes and something outside the chunks reads."""
+        """What a chunk makes and something outside the chunks reads, and what comes before them and they read."""
         made = {s.tensor for s in self.rows.statements}
-        return frozenset(n for s in (*self.before.statements, *self.after.statements) for n in s.tensors_read) & made
+        outside = {n for s in (*self.before.statements, *self.after.statements) for n in s.tensors_read}
+        before = {s.tensor for s in self.before.statements}
+        return frozenset((outside & made) | (before & {n for s in self.rows.statements for n in s.tensors_read}))
 
 
 def cut_batch(program: Program, chunk: int | None = None) -> Slices | None:
@@ -363,9 +365,12 @@ def _cut(
     for tensor in program.tensors:
         if tensor.name in within or tensor.name in given:
             of_chunk[tensor.name] = replace(tensor, shape=(Affine.of(ROWS), *tensor.shape[1:]))
-    made = {s.tensor for s in mine}
-    after_names = _made_from(made, replace(program, statements=tuple(others)))
     whole = replace(program, tensors=tuple(tensors))
+    # Before the samples comes what they need, or the loss; what needs no sample and is not needed by any can wait.
+    late = _made_from({s.tensor for s in mine}, whole.with_statements(others))
+    first = whole.with_statements(s for s in others if s.tensor not in late)
+    needed = {n for s in mine for n in s.tensors_read} | {program.loss}
+    after_names = {s.tensor for s in others} - {s.tensor for s in first.keep_live(needed).statements}
     return Slices(
         cut,
         whole,

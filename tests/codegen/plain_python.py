@@ -22,6 +22,7 @@ from symbp.check.feeds import size_value
 from symbp.codegen import CPU, emit
 from symbp.ir import DType
 from symbp.ir.plan import Memory, Plan
+from symbp.runtime.shares import share
 
 RUBBISH = -(10**15)
 
@@ -145,7 +146,10 @@ def _sigmoid(x: Any) -> Any:
 
 #: What the kernels import of the runtime, in other words.
 RUNTIME: dict[str, Callable[..., Any]] = {
-    "kernel": lambda function: function,
+    "kernel": lambda function, **options: function,
+    "piece": lambda function: function,
+    "prange": range,
+    "share": share.py_func,
     "view": view,
     "apart": lambda index: index,
     "convolve": _sliding(False, False),
@@ -264,6 +268,9 @@ class PlainKernels:
         lengths = {m: size_value(n, dict(sizes)) for m, n in self.plan.workspaces.get(use, {}).items()}
         memory["workspace"] = _strict(np.full(lengths.get(Memory.WORKSPACE, 0), np.nan))
         memory["positions"] = _strict(np.full(lengths.get(Memory.POSITIONS, 0), RUBBISH, np.int64))
+        # Two workers: what one leaves in its memory is of no use to the other.
+        memory["chunk"] = _strict(np.full((2, lengths.get(Memory.CHUNK, 0)), np.nan))
+        memory["chunk_positions"] = _strict(np.full((2, lengths.get(Memory.CHUNK_POSITIONS, 0)), RUBBISH, np.int64))
         return memory
 
     def _call(self, name: str, memory: Mapping[str, Any]) -> Any:

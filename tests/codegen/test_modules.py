@@ -81,7 +81,7 @@ def test_no_view_is_only_written_in_vain(name: str) -> None:
                     read.add(node.value.id)
                 elif places.get(node.value.id) in ("workspace", "positions"):
                     written[node.value.id] = function.name
-            elif isinstance(node, ast.Call) and ast.unparse(node.func).startswith("matmul"):
+            elif isinstance(node, ast.Call) and ast.unparse(node.func).startswith(("matmul", "convolve", "correlate")):
                 for part in (node.args[0], node.args[1]):
                     read |= {n.id for n in ast.walk(part) if isinstance(n, ast.Name)}
     assert set(written) <= read, f"never read: {sorted(set(written) - read)}"
@@ -89,7 +89,8 @@ def test_no_view_is_only_written_in_vain(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_nest_is_headed_by_an_equation(name: str) -> None:
-    for part in re.split(r"\n@kernel\n", kernels_of(name))[1:]:
+    for part in re.split(r"\n@(?:kernel|piece)\n", kernels_of(name))[1:]:
+        part = part.split("\n\n\n")[0]  # what goes over all chunks only calls others
         header, *blocks = part.split("\n\n")
         function = header.split("(")[0].removeprefix("def ")
         if function in ("loss_and_grad_into", "train_step_into", "train_steps_into"):

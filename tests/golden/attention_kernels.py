@@ -17,7 +17,7 @@ from ._runtime.contraction import (
     matmul_of_lower,
     matmul_of_upper,
 )
-from ._runtime.jit import kernel
+from ._runtime.jit import kernel, piece
 from ._runtime.scalar import exp, maximum
 from ._runtime.shares import share
 from ._runtime.views import view
@@ -25,7 +25,7 @@ from ._runtime.views import view
 real = np.float32
 
 
-@kernel
+@piece
 def predict_rows(params, x, chunk, attention, first, last):
     """Evaluate the model for the samples `first` to `last - 1`."""
     n_time = x.shape[1]
@@ -142,7 +142,7 @@ def predict_rows(params, x, chunk, attention, first, last):
     )
 
 
-@kernel
+@piece
 def forward_rows(params, x, y, workspace, chunk, first, last):
     """Evaluate the samples `first` to `last - 1`."""
     n_batch = x.shape[0]
@@ -270,7 +270,7 @@ def forward_rows(params, x, y, workspace, chunk, first, last):
     loss_part[0] = real(0.125) * total / (real(n_batch) * real(n_time))
 
 
-@kernel
+@piece
 def backward_rows(params, x, y, workspace, chunk, first, last):
     """Differentiate the same samples; follows `forward_rows`."""
     n_batch = x.shape[0]
@@ -461,7 +461,7 @@ def backward_rows(params, x, y, workspace, chunk, first, last):
     )
 
 
-@kernel
+@piece
 def loss_of_rows(x, workspace):
     """The loss, from what all samples have left."""
     n_batch = x.shape[0]
@@ -476,7 +476,7 @@ def loss_of_rows(x, workspace):
     return loss
 
 
-@kernel
+@piece
 def gradients_share(x, workspace, grads, part, parts):
     """One of several equal shares of the gradients."""
     n_batch = x.shape[0]
@@ -572,9 +572,10 @@ def gradients_share(x, workspace, grads, part, parts):
 
 
 def _predict(params, x, chunk, attention):
-    """Evaluate the model, 4 samples at a time.
+    """Evaluate the model.
 
-    There is a worker for each row of `chunk`; the result is the same for any number.
+    4 samples at a time, by a worker for each row of `chunk`: the result is the
+    same for any number of them.
     """
     n_batch = x.shape[0]
     workers = chunk.shape[0]
@@ -589,9 +590,10 @@ predict_threads = kernel(_predict, parallel=True)
 
 
 def _forward(params, x, y, workspace, chunk):
-    """Evaluate the loss, 2 samples at a time.
+    """Evaluate the loss.
 
-    There is a worker for each row of `chunk`; the result is the same for any number.
+    2 samples at a time, by a worker for each row of `chunk`: the result is the
+    same for any number of them.
     """
     n_batch = x.shape[0]
     workers = chunk.shape[0]
@@ -608,9 +610,10 @@ forward_threads = kernel(_forward, parallel=True)
 
 
 def _loss_and_grad(params, x, y, workspace, chunk, grads):
-    """Write the gradient of the loss to `grads` and return the loss, 2 samples at a time.
+    """Write the gradient of the loss to `grads`; return the loss.
 
-    There is a worker for each row of `chunk`; the result is the same for any number.
+    2 samples at a time, by a worker for each row of `chunk`: the result is the
+    same for any number of them.
     """
     n_batch = x.shape[0]
     workers = chunk.shape[0]

@@ -12,7 +12,7 @@ from numba import prange
 
 from ._runtime.contraction import matmul, matmul_add
 from ._runtime.convolution import convolve, correlate
-from ._runtime.jit import kernel
+from ._runtime.jit import kernel, piece
 from ._runtime.scalar import exp, log, maximum, relu, step
 from ._runtime.shares import share
 from ._runtime.views import view
@@ -20,7 +20,7 @@ from ._runtime.views import view
 real = np.float32
 
 
-@kernel
+@piece
 def predict_rows(params, x, chunk, out, first, last):
     """Evaluate the model for the samples `first` to `last - 1`."""
     rows = last - first
@@ -91,7 +91,7 @@ def predict_rows(params, x, chunk, out, first, last):
     matmul_add(flatten, out_W, out)
 
 
-@kernel
+@piece
 def forward_rows(params, x, label, workspace, chunk, first, last):
     """Evaluate the samples `first` to `last - 1`."""
     n_batch = x.shape[0]
@@ -192,7 +192,7 @@ def forward_rows(params, x, label, workspace, chunk, first, last):
     loss_part[0] = total / real(n_batch)
 
 
-@kernel
+@piece
 def backward_rows(params, label, workspace, chunk, chunk_positions, first, last):
     """Differentiate the same samples; follows `forward_rows`."""
     n_batch = label.shape[0]
@@ -303,7 +303,7 @@ def backward_rows(params, label, workspace, chunk, chunk_positions, first, last)
     )
 
 
-@kernel
+@piece
 def loss_of_rows(x, workspace):
     """The loss, from what all samples have left."""
     n_batch = x.shape[0]
@@ -318,7 +318,7 @@ def loss_of_rows(x, workspace):
     return loss
 
 
-@kernel
+@piece
 def gradients_share(x, workspace, grads, part, parts):
     """One of several equal shares of the gradients."""
     n_batch = x.shape[0]
@@ -374,9 +374,10 @@ def gradients_share(x, workspace, grads, part, parts):
 
 
 def _predict(params, x, chunk, out):
-    """Evaluate the model, 32 samples at a time.
+    """Evaluate the model.
 
-    There is a worker for each row of `chunk`; the result is the same for any number.
+    32 samples at a time, by a worker for each row of `chunk`: the result is the
+    same for any number of them.
     """
     n_batch = x.shape[0]
     workers = chunk.shape[0]
@@ -391,9 +392,10 @@ predict_threads = kernel(_predict, parallel=True)
 
 
 def _forward(params, x, label, workspace, chunk):
-    """Evaluate the loss, 32 samples at a time.
+    """Evaluate the loss.
 
-    There is a worker for each row of `chunk`; the result is the same for any number.
+    32 samples at a time, by a worker for each row of `chunk`: the result is the
+    same for any number of them.
     """
     n_batch = x.shape[0]
     workers = chunk.shape[0]
@@ -410,9 +412,10 @@ forward_threads = kernel(_forward, parallel=True)
 
 
 def _loss_and_grad(params, x, label, workspace, chunk, chunk_positions, grads):
-    """Write the gradient of the loss to `grads` and return the loss, 32 samples at a time.
+    """Write the gradient of the loss to `grads`; return the loss.
 
-    There is a worker for each row of `chunk`; the result is the same for any number.
+    32 samples at a time, by a worker for each row of `chunk`: the result is the
+    same for any number of them.
     """
     n_batch = x.shape[0]
     workers = chunk.shape[0]

@@ -9,7 +9,7 @@ import numpy as np
 from numba import prange
 
 from ._runtime.convolution import correlate
-from ._runtime.jit import kernel
+from ._runtime.jit import kernel, piece
 from ._runtime.scalar import tanh
 from ._runtime.shares import share
 from ._runtime.views import apart, view
@@ -23,7 +23,7 @@ def predict_into(params, x, workspace, memory):
     n_batch = x.shape[0]
     a = view(params, 0, (12,))
     start = view(params, 12, (6,))
-    h = view(workspace, 0, (n_batch, 13, 6))
+    h = view(workspace, 0, (13, n_batch, 6))
 
     # h[0, b, k] = start[k]
     for b in range(n_batch):
@@ -45,7 +45,7 @@ def predict_into(params, x, workspace, memory):
                 h[t + 1, b, k] = tanh(x[b, t, k] + memory[b, t, k])
 
 
-@kernel
+@piece
 def forward_rows(params, x, workspace, chunk, first, last):
     """Evaluate the samples `first` to `last - 1`."""
     n_batch = x.shape[0]
@@ -83,7 +83,7 @@ def forward_rows(params, x, workspace, chunk, first, last):
     loss_part[0] = total / (real(72.0) * real(n_batch))
 
 
-@kernel
+@piece
 def backward_rows(params, x, workspace, chunk, first, last):
     """Differentiate the same samples; follows `forward_rows`."""
     n_batch = x.shape[0]
@@ -142,7 +142,7 @@ def backward_rows(params, x, workspace, chunk, first, last):
             start_bar_part[k] += h_bar[0, b, k]
 
 
-@kernel
+@piece
 def loss_of_rows(x, workspace):
     """The loss, from what all samples have left."""
     n_batch = x.shape[0]
@@ -157,7 +157,7 @@ def loss_of_rows(x, workspace):
     return loss
 
 
-@kernel
+@piece
 def gradients_share(x, workspace, grads, part, parts):
     """One of several equal shares of the gradients."""
     n_batch = x.shape[0]
@@ -186,9 +186,10 @@ def gradients_share(x, workspace, grads, part, parts):
 
 
 def _forward(params, x, workspace, chunk):
-    """Evaluate the loss, 32 samples at a time.
+    """Evaluate the loss.
 
-    There is a worker for each row of `chunk`; the result is the same for any number.
+    32 samples at a time, by a worker for each row of `chunk`: the result is the
+    same for any number of them.
     """
     n_batch = x.shape[0]
     workers = chunk.shape[0]
@@ -205,9 +206,10 @@ forward_threads = kernel(_forward, parallel=True)
 
 
 def _loss_and_grad(params, x, workspace, chunk, grads):
-    """Write the gradient of the loss to `grads` and return the loss, 32 samples at a time.
+    """Write the gradient of the loss to `grads`; return the loss.
 
-    There is a worker for each row of `chunk`; the result is the same for any number.
+    32 samples at a time, by a worker for each row of `chunk`: the result is the
+    same for any number of them.
     """
     n_batch = x.shape[0]
     workers = chunk.shape[0]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 import symbp as sb
-from symbp import LSTM, Model, mean, sum
+from symbp import Model, mean, sum, tanh
 from symbp.errors import ShapeError
 from symbp.ir import Affine, Program
 from symbp.ir.nodes import Loop
@@ -178,8 +178,12 @@ def test_a_size_that_no_input_tells_is_refused(stored: bool) -> None:
 def test_rows_of_a_scan_are_marked_as_lying_between_each_other() -> None:
     """The loop around the innermost of each step; nothing outside of scans is."""
     model = Model("net")
-    b, t, j = model.axis("b", "batch"), model.axis("t", "time"), model.axis("j", 3)
-    h = LSTM(4)(model.input("x", b, t, j))
+    b, t, k = model.axis("b", "batch"), model.axis("t", "time"), model.axis("k", 3)
+    j = model.axis("j", k)
+    x, W = model.input("x", b, t, k), model.parameter("W", j, k)
+    h = model.variable("h", b, k, t)  # the steps come last
+    model.define(h[b, k, -1], 0)
+    model.define(h[b, k, t], tanh(x[b, t, k] + sum(h[b, j, t - 1] * W[j, k], j)))
     model.output(h)
     (procedure,) = plan_of(model).procedures
     marked = [nest.kind for nest in procedure.nests for n in walk(nest.nodes) if isinstance(n, Loop) and n.interleaves]
