@@ -13,8 +13,13 @@ from symbp.ir.statement import Reduction
 
 _OF_CHUNK = tuple(m.value for m in (Memory.CHUNK, Memory.CHUNK_POSITIONS))
 #: What a call of a chunk or a share is given in place of the arguments of these names.
-_PLACES = {"first": "begin", "last": "end", "part": "worker", "parts": "workers"} | {
-    n: f"{n}[worker]" for n in _OF_CHUNK
+_PLACES = {
+    "first": "begin",
+    "last": "end",
+    # A parallel loop counts in unsigned numbers, for which a piece would be compiled once more.
+    "part": "np.int64(worker)",
+    "parts": "workers",
+    **{n: f"{n}[worker]" for n in _OF_CHUNK},
 }
 
 

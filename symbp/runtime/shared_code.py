@@ -25,6 +25,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -34,7 +35,6 @@ from numba import types
 from numba.core import cgutils
 from numba.core.caching import IndexDataCacheFile
 from numba.core.ccallback import CFunc
-from numba.core.compiler import CompileResult
 from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic
 
@@ -159,7 +159,11 @@ class _Part:
 
 
 class _MachineCode:
-    """The compiled code of one function on disk, in the form that Numba keeps it in."""
+    """The compiled code of one function on disk: machine code and the name of its entry, and nothing of Python.
+
+    All that Numba keeps of a function beside that names the modules of the package that was first, which a process that
+    uses another package with the same sources may not have.
+    """
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -178,7 +182,9 @@ class _MachineCode:
             try:
                 data = file.load(self._name)
                 if data is not None:
-                    return CompileResult._rebuild(target_context, *data)
+                    code, wrapper = data
+                    library = target_context.codegen().unserialize_library(code)
+                    return SimpleNamespace(library=library, fndesc=SimpleNamespace(llvm_cfunc_wrapper_name=wrapper))
             except Exception as error:
                 if not is_unreadable(error):
                     raise
@@ -192,7 +198,8 @@ class _MachineCode:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 with suppress(OSError):
                     file.flush()  # a damaged index would stop the write
-                file.save(self._name, compiled._reduce())
+                code = compiled.library.serialize_using_object_code()
+                file.save(self._name, (code, compiled.fndesc.llvm_cfunc_wrapper_name))
                 return
             except Exception as error:
                 if not is_unreadable(error):

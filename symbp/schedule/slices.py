@@ -27,21 +27,24 @@ from symbp.schedule.classify import as_contraction
 from symbp.schedule.cost import cost_of
 from symbp.schedule.lower import free_guards
 
-#: A chunk is to take about so long on one core, in nanoseconds: handing it to a thread costs a few thousand.
-CHUNK_NANOSECONDS = 30_000.0
+#: A chunk is to take about so long on one core, in nanoseconds as `nanoseconds` estimates them (a machine with 512-bit
+#: vectors needs a third): handing it to a thread costs a few thousand.
+CHUNK_NANOSECONDS = 80_000.0
 #: And each of its statements so long, or calls and views cost more than the work.
-NANOSECONDS_OF_A_STATEMENT = 1_000.0
+NANOSECONDS_OF_A_STATEMENT = 2_000.0
 #: Rows that a matrix product needs to be near its full speed, and with weights that fill the second cache.
 ROWS_OF_A_PRODUCT = 16
 ROWS_BESIDE_LARGE_WEIGHTS = 128
-#: Samples that lie side by side where a window slides over them (`samples_last`).
-SAMPLES_SIDE_BY_SIDE = 32
+#: Samples that lie side by side where a window slides over them (`samples_last`), and bytes of a result of that many
+#: above which half as many are enough.
+SAMPLES_SIDE_BY_SIDE = 64
+LARGE_RESULT = 1 << 20
 #: Bytes of weights that no longer stay in the second cache beside everything else.
-LARGE_WEIGHTS = 1 << 20
+LARGE_WEIGHTS = 1 << 19
 #: A chunk of more samples than this to fill its time: calls and views would cost more than threads win.
-LONGEST_CHUNK = 32
-#: Bytes that a core reads or writes in a nanosecond beyond its caches.
-BYTES_PER_NANOSECOND = 8.0
+LONGEST_CHUNK = 128
+#: Bytes that a core reads or writes in a nanosecond.
+BYTES_PER_NANOSECOND = 20.0
 #: So many times smaller than what it sums must a chunk's part of a sum be.
 RESULTS_OF_A_PART = 4
 #: The part of all work that must lie within samples for cutting to pay.
@@ -268,7 +271,8 @@ def _chunk_length(program: Program, extent: Affine, rows: Mapping[int, Index]) -
         if id(statement) not in rows or 20 * costs[id(statement)] < time:
             continue
         if _slides(statement):
-            least = max(least, SAMPLES_SIDE_BY_SIDE)
+            large = 4 * SAMPLES_SIDE_BY_SIDE * _count(statement.tensor, program) // evaluate(extent) > LARGE_RESULT
+            least = max(least, SAMPLES_SIDE_BY_SIDE // (2 if large else 1))
         fixed = (scanned[statement.tensor],) if statement.tensor in scanned else ()
         each = _rows_of_product(statement, rows[id(statement)], program, fixed)
         if each is None:

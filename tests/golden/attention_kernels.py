@@ -40,16 +40,16 @@ def predict_rows(params, x, chunk, attention, first, last):
     attention_c = view(params, 280, (8,))
     x = view(x, 8 * first * n_time, (rows, n_time, 8))
     attention_q_head = view(chunk, 0, (rows, n_time, 2, 4))
-    attention_k_head = view(chunk, 32 * n_time, (rows, n_time, 2, 4))
-    attention_v_head = view(chunk, 64 * n_time, (rows, n_time, 2, 4))
-    attention_a = view(chunk, 128 * n_time, (rows, 2, n_time, n_time))
+    attention_k_head = view(chunk, 128 * n_time, (rows, n_time, 2, 4))
+    attention_v_head = view(chunk, 256 * n_time, (rows, n_time, 2, 4))
+    attention_a = view(chunk, 384 * n_time, (rows, 2, n_time, n_time))
     attention_p = view(
-        chunk, 128 * n_time + 8 * n_time * n_time, (rows, 2, n_time, n_time)
+        chunk, 384 * n_time + 32 * n_time * n_time, (rows, 2, n_time, n_time)
     )
-    attention_o = view(chunk, 96 * n_time, (rows, n_time, 2, 4))
+    attention_o = view(chunk, 384 * n_time + 64 * n_time * n_time, (rows, n_time, 2, 4))
     attention = view(attention, 8 * first * n_time, (rows, n_time, 8))
     attention_p_exp = view(
-        chunk, 128 * n_time + 16 * n_time * n_time, (rows, 2, n_time, n_time)
+        chunk, 512 * n_time + 64 * n_time * n_time, (rows, 2, n_time, n_time)
     )
 
     # attention_q_head[b, t, h, e] = attention_c_q[h, e]
@@ -159,18 +159,18 @@ def forward_rows(params, x, y, workspace, chunk, first, last):
     x = view(x, 8 * first * n_time, (rows, n_time, 8))
     y = view(y, 8 * first * n_time, (rows, n_time, 8))
     attention_q_head = view(chunk, 0, (rows, n_time, 2, 4))
-    attention_k_head = view(chunk, 16 * n_time, (rows, n_time, 2, 4))
-    attention_v_head = view(chunk, 32 * n_time, (rows, n_time, 2, 4))
-    attention_a = view(chunk, 112 * n_time, (rows, 2, n_time, n_time))
+    attention_k_head = view(chunk, 64 * n_time, (rows, n_time, 2, 4))
+    attention_v_head = view(chunk, 128 * n_time, (rows, n_time, 2, 4))
+    attention_a = view(chunk, 192 * n_time, (rows, 2, n_time, n_time))
     attention_p = view(
-        chunk, 112 * n_time + 4 * n_time * n_time, (rows, 2, n_time, n_time)
+        chunk, 192 * n_time + 16 * n_time * n_time, (rows, 2, n_time, n_time)
     )
-    attention_o = view(chunk, 48 * n_time, (rows, n_time, 2, 4))
-    attention = view(chunk, 64 * n_time, (rows, n_time, 8))
+    attention_o = view(chunk, 192 * n_time + 32 * n_time * n_time, (rows, n_time, 2, 4))
+    attention = view(chunk, 256 * n_time + 32 * n_time * n_time, (rows, n_time, 8))
     attention_p_exp = view(
-        chunk, 112 * n_time + 8 * n_time * n_time, (rows, 2, n_time, n_time)
+        chunk, 320 * n_time + 32 * n_time * n_time, (rows, 2, n_time, n_time)
     )
-    loss_part = view(workspace, 288 * ((n_batch + 1) // 2) + first // 2, (1,))
+    loss_part = view(workspace, 288 * ((n_batch + 7) // 8) + first // 8, (1,))
 
     # attention_q_head[b, t, h, e] = attention_c_q[h, e]
     # attention_k_head[b, t, h, e] = attention_c_k[h, e]
@@ -280,43 +280,51 @@ def backward_rows(params, x, y, workspace, chunk, first, last):
     x = view(x, 8 * first * n_time, (rows, n_time, 8))
     y = view(y, 8 * first * n_time, (rows, n_time, 8))
     attention_q_head = view(chunk, 0, (rows, n_time, 2, 4))
-    attention_k_head = view(chunk, 16 * n_time, (rows, n_time, 2, 4))
-    attention_v_head = view(chunk, 32 * n_time, (rows, n_time, 2, 4))
+    attention_k_head = view(chunk, 64 * n_time, (rows, n_time, 2, 4))
+    attention_v_head = view(chunk, 128 * n_time, (rows, n_time, 2, 4))
     attention_p = view(
-        chunk, 112 * n_time + 4 * n_time * n_time, (rows, 2, n_time, n_time)
+        chunk, 192 * n_time + 16 * n_time * n_time, (rows, 2, n_time, n_time)
     )
-    attention_o = view(chunk, 48 * n_time, (rows, n_time, 2, 4))
-    attention = view(chunk, 64 * n_time, (rows, n_time, 8))
-    attention_q_head_bar = view(chunk, 48 * n_time, (rows, n_time, 2, 4))
-    attention_k_head_bar = view(chunk, 80 * n_time, (rows, n_time, 2, 4))
-    attention_v_head_bar = view(chunk, 96 * n_time, (rows, n_time, 2, 4))
-    attention_a_bar = view(chunk, 112 * n_time, (rows, 2, n_time, n_time))
+    attention_o = view(chunk, 192 * n_time + 32 * n_time * n_time, (rows, n_time, 2, 4))
+    attention = view(chunk, 256 * n_time + 32 * n_time * n_time, (rows, n_time, 8))
+    attention_q_head_bar = view(
+        chunk, 192 * n_time + 32 * n_time * n_time, (rows, n_time, 2, 4)
+    )
+    attention_k_head_bar = view(
+        chunk, 320 * n_time + 48 * n_time * n_time, (rows, n_time, 2, 4)
+    )
+    attention_v_head_bar = view(
+        chunk, 384 * n_time + 48 * n_time * n_time, (rows, n_time, 2, 4)
+    )
+    attention_a_bar = view(chunk, 192 * n_time, (rows, 2, n_time, n_time))
     attention_p_bar = view(
-        chunk, 112 * n_time + 8 * n_time * n_time, (rows, 2, n_time, n_time)
+        chunk, 320 * n_time + 32 * n_time * n_time, (rows, 2, n_time, n_time)
     )
-    attention_o_bar = view(chunk, 64 * n_time, (rows, n_time, 2, 4))
-    attention_bar = view(chunk, 80 * n_time, (rows, n_time, 8))
+    attention_o_bar = view(
+        chunk, 256 * n_time + 32 * n_time * n_time, (rows, n_time, 2, 4)
+    )
+    attention_bar = view(chunk, 320 * n_time + 48 * n_time * n_time, (rows, n_time, 8))
     attention_c_bar_part = view(
-        workspace, 256 * ((n_batch + 1) // 2) + 8 * (first // 2), (8,)
+        workspace, 256 * ((n_batch + 7) // 8) + 8 * (first // 8), (8,)
     )
-    attention_W_bar_part = view(workspace, 64 * (first // 2), (2, 4, 8))
+    attention_W_bar_part = view(workspace, 64 * (first // 8), (2, 4, 8))
     attention_c_v_bar_part = view(
-        workspace, 264 * ((n_batch + 1) // 2) + 8 * (first // 2), (2, 4)
+        workspace, 264 * ((n_batch + 7) // 8) + 8 * (first // 8), (2, 4)
     )
     attention_V_bar_part = view(
-        workspace, 64 * ((n_batch + 1) // 2) + 64 * (first // 2), (8, 2, 4)
+        workspace, 64 * ((n_batch + 7) // 8) + 64 * (first // 8), (8, 2, 4)
     )
     attention_c_k_bar_part = view(
-        workspace, 272 * ((n_batch + 1) // 2) + 8 * (first // 2), (2, 4)
+        workspace, 272 * ((n_batch + 7) // 8) + 8 * (first // 8), (2, 4)
     )
     attention_K_bar_part = view(
-        workspace, 128 * ((n_batch + 1) // 2) + 64 * (first // 2), (8, 2, 4)
+        workspace, 128 * ((n_batch + 7) // 8) + 64 * (first // 8), (8, 2, 4)
     )
     attention_c_q_bar_part = view(
-        workspace, 280 * ((n_batch + 1) // 2) + 8 * (first // 2), (2, 4)
+        workspace, 280 * ((n_batch + 7) // 8) + 8 * (first // 8), (2, 4)
     )
     attention_Q_bar_part = view(
-        workspace, 192 * ((n_batch + 1) // 2) + 64 * (first // 2), (8, 2, 4)
+        workspace, 192 * ((n_batch + 7) // 8) + 64 * (first // 8), (8, 2, 4)
     )
 
     # attention_bar[b, t, m] = (attention[b, t, m] - y[b, t, m])/(4*n_batch*n_time)
@@ -465,11 +473,11 @@ def backward_rows(params, x, y, workspace, chunk, first, last):
 def loss_of_rows(x, workspace):
     """The loss, from what all samples have left."""
     n_batch = x.shape[0]
-    loss_part = view(workspace, 288 * ((n_batch + 1) // 2), ((n_batch + 1) // 2,))
+    loss_part = view(workspace, 288 * ((n_batch + 7) // 8), ((n_batch + 7) // 8,))
 
     # loss = sum[c] loss_part[c]
     total = real(0.0)
-    for c in range((n_batch + 1) // 2):
+    for c in range((n_batch + 7) // 8):
         total += loss_part[c]
     loss = total
 
@@ -491,32 +499,32 @@ def gradients_share(x, workspace, grads, part, parts):
     attention_W_bar = view(grads, 216, (2, 4, 8))
     attention_c_bar = view(grads, 280, (8,))
     attention_c_bar_part = view(
-        workspace, 256 * ((n_batch + 1) // 2), ((n_batch + 1) // 2, 8)
+        workspace, 256 * ((n_batch + 7) // 8), ((n_batch + 7) // 8, 8)
     )
-    attention_W_bar_part = view(workspace, 0, ((n_batch + 1) // 2, 2, 4, 8))
+    attention_W_bar_part = view(workspace, 0, ((n_batch + 7) // 8, 2, 4, 8))
     attention_c_v_bar_part = view(
-        workspace, 264 * ((n_batch + 1) // 2), ((n_batch + 1) // 2, 2, 4)
+        workspace, 264 * ((n_batch + 7) // 8), ((n_batch + 7) // 8, 2, 4)
     )
     attention_V_bar_part = view(
-        workspace, 64 * ((n_batch + 1) // 2), ((n_batch + 1) // 2, 8, 2, 4)
+        workspace, 64 * ((n_batch + 7) // 8), ((n_batch + 7) // 8, 8, 2, 4)
     )
     attention_c_k_bar_part = view(
-        workspace, 272 * ((n_batch + 1) // 2), ((n_batch + 1) // 2, 2, 4)
+        workspace, 272 * ((n_batch + 7) // 8), ((n_batch + 7) // 8, 2, 4)
     )
     attention_K_bar_part = view(
-        workspace, 128 * ((n_batch + 1) // 2), ((n_batch + 1) // 2, 8, 2, 4)
+        workspace, 128 * ((n_batch + 7) // 8), ((n_batch + 7) // 8, 8, 2, 4)
     )
     attention_c_q_bar_part = view(
-        workspace, 280 * ((n_batch + 1) // 2), ((n_batch + 1) // 2, 2, 4)
+        workspace, 280 * ((n_batch + 7) // 8), ((n_batch + 7) // 8, 2, 4)
     )
     attention_Q_bar_part = view(
-        workspace, 192 * ((n_batch + 1) // 2), ((n_batch + 1) // 2, 8, 2, 4)
+        workspace, 192 * ((n_batch + 7) // 8), ((n_batch + 7) // 8, 8, 2, 4)
     )
 
     # attention_c_bar[m] = sum[c] attention_c_bar_part[c, m]
     for m in range(first_8, last_8):
         attention_c_bar[m] = real(0.0)
-    for c in range((n_batch + 1) // 2):
+    for c in range((n_batch + 7) // 8):
         for m in range(first_8, last_8):
             attention_c_bar[m] += attention_c_bar_part[c, m]
 
@@ -525,7 +533,7 @@ def gradients_share(x, workspace, grads, part, parts):
         for e in range(4):
             for m in range(first_8, last_8):
                 attention_W_bar[h, e, m] = real(0.0)
-            for c in range((n_batch + 1) // 2):
+            for c in range((n_batch + 7) // 8):
                 for m in range(first_8, last_8):
                     attention_W_bar[h, e, m] += attention_W_bar_part[c, h, e, m]
 
@@ -533,19 +541,19 @@ def gradients_share(x, workspace, grads, part, parts):
         # attention_c_v_bar[h, e] = sum[c] attention_c_v_bar_part[c, h, e]
         for e in range(4):
             attention_c_v_bar[h, e] = real(0.0)
-        for c in range((n_batch + 1) // 2):
+        for c in range((n_batch + 7) // 8):
             for e in range(4):
                 attention_c_v_bar[h, e] += attention_c_v_bar_part[c, h, e]
         # attention_c_k_bar[h, e] = sum[c] attention_c_k_bar_part[c, h, e]
         for e in range(4):
             attention_c_k_bar[h, e] = real(0.0)
-        for c in range((n_batch + 1) // 2):
+        for c in range((n_batch + 7) // 8):
             for e in range(4):
                 attention_c_k_bar[h, e] += attention_c_k_bar_part[c, h, e]
         # attention_c_q_bar[h, e] = sum[c] attention_c_q_bar_part[c, h, e]
         for e in range(4):
             attention_c_q_bar[h, e] = real(0.0)
-        for c in range((n_batch + 1) // 2):
+        for c in range((n_batch + 7) // 8):
             for e in range(4):
                 attention_c_q_bar[h, e] += attention_c_q_bar_part[c, h, e]
 
@@ -554,19 +562,19 @@ def gradients_share(x, workspace, grads, part, parts):
             # attention_V_bar[e, h, e2] = sum[c] attention_V_bar_part[c, e, h, e2]
             for e2 in range(4):
                 attention_V_bar[e, h, e2] = real(0.0)
-            for c in range((n_batch + 1) // 2):
+            for c in range((n_batch + 7) // 8):
                 for e2 in range(4):
                     attention_V_bar[e, h, e2] += attention_V_bar_part[c, e, h, e2]
             # attention_K_bar[e, h, e2] = sum[c] attention_K_bar_part[c, e, h, e2]
             for e2 in range(4):
                 attention_K_bar[e, h, e2] = real(0.0)
-            for c in range((n_batch + 1) // 2):
+            for c in range((n_batch + 7) // 8):
                 for e2 in range(4):
                     attention_K_bar[e, h, e2] += attention_K_bar_part[c, e, h, e2]
             # attention_Q_bar[e, h, e2] = sum[c] attention_Q_bar_part[c, e, h, e2]
             for e2 in range(4):
                 attention_Q_bar[e, h, e2] = real(0.0)
-            for c in range((n_batch + 1) // 2):
+            for c in range((n_batch + 7) // 8):
                 for e2 in range(4):
                     attention_Q_bar[e, h, e2] += attention_Q_bar_part[c, e, h, e2]
 
@@ -574,14 +582,14 @@ def gradients_share(x, workspace, grads, part, parts):
 def _predict(params, x, chunk, attention):
     """Evaluate the model.
 
-    4 samples at a time, by a worker for each row of `chunk`: the result is the
+    16 samples at a time, by a worker for each row of `chunk`: the result is the
     same for any number of them.
     """
     n_batch = x.shape[0]
     workers = chunk.shape[0]
     for worker in prange(workers):
-        for begin in range(4 * worker, n_batch, 4 * workers):
-            end = min(begin + 4, n_batch)
+        for begin in range(16 * worker, n_batch, 16 * workers):
+            end = min(begin + 16, n_batch)
             predict_rows(params, x, chunk[worker], attention, begin, end)
 
 
@@ -592,14 +600,14 @@ predict_threads = kernel(_predict, parallel=True)
 def _forward(params, x, y, workspace, chunk):
     """Evaluate the loss.
 
-    2 samples at a time, by a worker for each row of `chunk`: the result is the
+    8 samples at a time, by a worker for each row of `chunk`: the result is the
     same for any number of them.
     """
     n_batch = x.shape[0]
     workers = chunk.shape[0]
     for worker in prange(workers):
-        for begin in range(2 * worker, n_batch, 2 * workers):
-            end = min(begin + 2, n_batch)
+        for begin in range(8 * worker, n_batch, 8 * workers):
+            end = min(begin + 8, n_batch)
             forward_rows(params, x, y, workspace, chunk[worker], begin, end)
     loss = loss_of_rows(x, workspace)
     return loss
@@ -612,19 +620,19 @@ forward_threads = kernel(_forward, parallel=True)
 def _loss_and_grad(params, x, y, workspace, chunk, grads):
     """Write the gradient of the loss to `grads`; return the loss.
 
-    2 samples at a time, by a worker for each row of `chunk`: the result is the
+    8 samples at a time, by a worker for each row of `chunk`: the result is the
     same for any number of them.
     """
     n_batch = x.shape[0]
     workers = chunk.shape[0]
     for worker in prange(workers):
-        for begin in range(2 * worker, n_batch, 2 * workers):
-            end = min(begin + 2, n_batch)
+        for begin in range(8 * worker, n_batch, 8 * workers):
+            end = min(begin + 8, n_batch)
             forward_rows(params, x, y, workspace, chunk[worker], begin, end)
             backward_rows(params, x, y, workspace, chunk[worker], begin, end)
     loss = loss_of_rows(x, workspace)
     for worker in prange(workers):
-        gradients_share(x, workspace, grads, worker, workers)
+        gradients_share(x, workspace, grads, np.int64(worker), workers)
     return loss
 
 

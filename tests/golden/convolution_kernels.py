@@ -29,11 +29,11 @@ def predict_rows(params, x, chunk, out, first, last):
     out_W = view(params, 40, (100, 5))
     out_c = view(params, 540, (5,))
     x = view(x, 144 * first, (rows, 1, 12, 12))
-    conv = view(chunk, 17408, (4, 10, 10, rows))
-    pool = view(chunk, 30208, (4, 5, 5, rows))
-    flatten = view(chunk, 33408, (rows, 100))
+    conv = view(chunk, 34816, (4, 10, 10, rows))
+    pool = view(chunk, 60416, (4, 5, 5, rows))
+    flatten = view(chunk, 66816, (rows, 100))
     out = view(out, 5 * first, (rows, 5))
-    conv_z_sum = view(chunk, 4608, (4, 10, 10, rows))
+    conv_z_sum = view(chunk, 9216, (4, 10, 10, rows))
     x_lanes = view(chunk, 0, (1, 12, 12, rows))
 
     # x_lanes[c, i, j, b] = x[b, c, i, j]
@@ -102,16 +102,16 @@ def forward_rows(params, x, label, workspace, chunk, first, last):
     out_c = view(params, 540, (5,))
     x = view(x, 144 * first, (rows, 1, 12, 12))
     label = view(label, first, (rows,))
-    conv = view(chunk, 17408, (4, 10, 10, rows))
-    pool = view(chunk, 30208, (4, 5, 5, rows))
-    flatten = view(chunk, 33408, (rows, 100))
-    out = view(chunk, 36608, (rows, 5))
-    conv_z_sum = view(chunk, 4608, (4, 10, 10, rows))
-    loss_max = view(chunk, 36768, (rows,))
-    loss_total = view(chunk, 36800, (rows,))
-    loss_exp = view(chunk, 36832, (rows, 5))
-    log_loss_total = view(chunk, 36992, (rows,))
-    loss_part = view(workspace, 540 * ((n_batch + 31) // 32) + first // 32, (1,))
+    conv = view(chunk, 34816, (4, 10, 10, rows))
+    pool = view(chunk, 60416, (4, 5, 5, rows))
+    flatten = view(chunk, 66816, (rows, 100))
+    out = view(chunk, 73216, (rows, 5))
+    conv_z_sum = view(chunk, 9216, (4, 10, 10, rows))
+    loss_max = view(chunk, 73536, (rows,))
+    loss_total = view(chunk, 73600, (rows,))
+    loss_exp = view(chunk, 73664, (rows, 5))
+    log_loss_total = view(chunk, 73984, (rows,))
+    loss_part = view(workspace, 540 * ((n_batch + 63) // 64) + first // 64, (1,))
     x_lanes = view(chunk, 0, (1, 12, 12, rows))
 
     # x_lanes[c, i, j, b] = x[b, c, i, j]
@@ -199,27 +199,27 @@ def backward_rows(params, label, workspace, chunk, chunk_positions, first, last)
     rows = last - first
     out_W = view(params, 40, (100, 5))
     label = view(label, first, (rows,))
-    conv = view(chunk, 17408, (4, 10, 10, rows))
-    flatten = view(chunk, 33408, (rows, 100))
-    loss_total = view(chunk, 36800, (rows,))
-    loss_exp = view(chunk, 36832, (rows, 5))
+    conv = view(chunk, 34816, (4, 10, 10, rows))
+    flatten = view(chunk, 66816, (rows, 100))
+    loss_total = view(chunk, 73600, (rows,))
+    loss_exp = view(chunk, 73664, (rows, 5))
     pool_argmax = view(chunk_positions, 0, (4, 5, 5, rows))
-    conv_z_bar = view(chunk, 4608, (4, 10, 10, rows))
-    conv_bar = view(chunk, 40224, (4, 10, 10, rows))
-    flatten_bar = view(chunk, 30208, (rows, 100))
-    out_bar = view(chunk, 36608, (rows, 5))
+    conv_z_bar = view(chunk, 9216, (4, 10, 10, rows))
+    conv_bar = view(chunk, 80448, (4, 10, 10, rows))
+    flatten_bar = view(chunk, 60416, (rows, 100))
+    out_bar = view(chunk, 73216, (rows, 5))
     out_c_bar_part = view(
-        workspace, 541 * ((n_batch + 31) // 32) + 5 * (first // 32), (5,)
+        workspace, 541 * ((n_batch + 63) // 64) + 5 * (first // 64), (5,)
     )
-    out_W_bar_part = view(workspace, 500 * (first // 32), (100, 5))
+    out_W_bar_part = view(workspace, 500 * (first // 64), (100, 5))
     conv_c_bar_part = view(
-        workspace, 500 * ((n_batch + 31) // 32) + 4 * (first // 32), (4,)
+        workspace, 500 * ((n_batch + 63) // 64) + 4 * (first // 64), (4,)
     )
     conv_K_bar_part = view(
-        workspace, 504 * ((n_batch + 31) // 32) + 36 * (first // 32), (4, 1, 3, 3)
+        workspace, 504 * ((n_batch + 63) // 64) + 36 * (first // 64), (4, 1, 3, 3)
     )
     x_lanes = view(chunk, 0, (1, 12, 12, rows))
-    flatten_bar_lanes = view(chunk, 37024, (100, rows))
+    flatten_bar_lanes = view(chunk, 74048, (100, rows))
 
     # out_bar[b, k] = (loss_exp[b, k]/loss_total[b] - select(k == label[b], 1, 0))
     #     /n_batch
@@ -307,11 +307,11 @@ def backward_rows(params, label, workspace, chunk, chunk_positions, first, last)
 def loss_of_rows(x, workspace):
     """The loss, from what all samples have left."""
     n_batch = x.shape[0]
-    loss_part = view(workspace, 540 * ((n_batch + 31) // 32), ((n_batch + 31) // 32,))
+    loss_part = view(workspace, 540 * ((n_batch + 63) // 64), ((n_batch + 63) // 64,))
 
     # loss = sum[c] loss_part[c]
     total = real(0.0)
-    for c in range((n_batch + 31) // 32):
+    for c in range((n_batch + 63) // 64):
         total += loss_part[c]
     loss = total
 
@@ -330,20 +330,20 @@ def gradients_share(x, workspace, grads, part, parts):
     out_W_bar = view(grads, 40, (100, 5))
     out_c_bar = view(grads, 540, (5,))
     out_c_bar_part = view(
-        workspace, 541 * ((n_batch + 31) // 32), ((n_batch + 31) // 32, 5)
+        workspace, 541 * ((n_batch + 63) // 64), ((n_batch + 63) // 64, 5)
     )
-    out_W_bar_part = view(workspace, 0, ((n_batch + 31) // 32, 100, 5))
+    out_W_bar_part = view(workspace, 0, ((n_batch + 63) // 64, 100, 5))
     conv_c_bar_part = view(
-        workspace, 500 * ((n_batch + 31) // 32), ((n_batch + 31) // 32, 4)
+        workspace, 500 * ((n_batch + 63) // 64), ((n_batch + 63) // 64, 4)
     )
     conv_K_bar_part = view(
-        workspace, 504 * ((n_batch + 31) // 32), ((n_batch + 31) // 32, 4, 1, 3, 3)
+        workspace, 504 * ((n_batch + 63) // 64), ((n_batch + 63) // 64, 4, 1, 3, 3)
     )
 
     # out_c_bar[k] = sum[c] out_c_bar_part[c, k]
     for k in range(first_5, last_5):
         out_c_bar[k] = real(0.0)
-    for c in range((n_batch + 31) // 32):
+    for c in range((n_batch + 63) // 64):
         for k in range(first_5, last_5):
             out_c_bar[k] += out_c_bar_part[c, k]
 
@@ -351,14 +351,14 @@ def gradients_share(x, workspace, grads, part, parts):
     for m in range(first_100, last_100):
         for k in range(5):
             out_W_bar[m, k] = real(0.0)
-        for c in range((n_batch + 31) // 32):
+        for c in range((n_batch + 63) // 64):
             for k in range(5):
                 out_W_bar[m, k] += out_W_bar_part[c, m, k]
 
     # conv_c_bar[o] = sum[c] conv_c_bar_part[c, o]
     for o in range(first_4, last_4):
         conv_c_bar[o] = real(0.0)
-    for c in range((n_batch + 31) // 32):
+    for c in range((n_batch + 63) // 64):
         for o in range(first_4, last_4):
             conv_c_bar[o] += conv_c_bar_part[c, o]
 
@@ -368,7 +368,7 @@ def gradients_share(x, workspace, grads, part, parts):
             for u in range(3):
                 for v in range(3):
                     total = real(0.0)
-                    for c2 in range((n_batch + 31) // 32):
+                    for c2 in range((n_batch + 63) // 64):
                         total += conv_K_bar_part[c2, o, c, u, v]
                     conv_K_bar[o, c, u, v] = total
 
@@ -376,14 +376,14 @@ def gradients_share(x, workspace, grads, part, parts):
 def _predict(params, x, chunk, out):
     """Evaluate the model.
 
-    32 samples at a time, by a worker for each row of `chunk`: the result is the
+    64 samples at a time, by a worker for each row of `chunk`: the result is the
     same for any number of them.
     """
     n_batch = x.shape[0]
     workers = chunk.shape[0]
     for worker in prange(workers):
-        for begin in range(32 * worker, n_batch, 32 * workers):
-            end = min(begin + 32, n_batch)
+        for begin in range(64 * worker, n_batch, 64 * workers):
+            end = min(begin + 64, n_batch)
             predict_rows(params, x, chunk[worker], out, begin, end)
 
 
@@ -394,14 +394,14 @@ predict_threads = kernel(_predict, parallel=True)
 def _forward(params, x, label, workspace, chunk):
     """Evaluate the loss.
 
-    32 samples at a time, by a worker for each row of `chunk`: the result is the
+    64 samples at a time, by a worker for each row of `chunk`: the result is the
     same for any number of them.
     """
     n_batch = x.shape[0]
     workers = chunk.shape[0]
     for worker in prange(workers):
-        for begin in range(32 * worker, n_batch, 32 * workers):
-            end = min(begin + 32, n_batch)
+        for begin in range(64 * worker, n_batch, 64 * workers):
+            end = min(begin + 64, n_batch)
             forward_rows(params, x, label, workspace, chunk[worker], begin, end)
     loss = loss_of_rows(x, workspace)
     return loss
@@ -414,14 +414,14 @@ forward_threads = kernel(_forward, parallel=True)
 def _loss_and_grad(params, x, label, workspace, chunk, chunk_positions, grads):
     """Write the gradient of the loss to `grads`; return the loss.
 
-    32 samples at a time, by a worker for each row of `chunk`: the result is the
+    64 samples at a time, by a worker for each row of `chunk`: the result is the
     same for any number of them.
     """
     n_batch = x.shape[0]
     workers = chunk.shape[0]
     for worker in prange(workers):
-        for begin in range(32 * worker, n_batch, 32 * workers):
-            end = min(begin + 32, n_batch)
+        for begin in range(64 * worker, n_batch, 64 * workers):
+            end = min(begin + 64, n_batch)
             forward_rows(params, x, label, workspace, chunk[worker], begin, end)
             backward_rows(
                 params,
@@ -434,7 +434,7 @@ def _loss_and_grad(params, x, label, workspace, chunk, chunk_positions, grads):
             )
     loss = loss_of_rows(x, workspace)
     for worker in prange(workers):
-        gradients_share(x, workspace, grads, worker, workers)
+        gradients_share(x, workspace, grads, np.int64(worker), workers)
     return loss
 
 

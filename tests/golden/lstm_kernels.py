@@ -479,7 +479,7 @@ def _loss_and_grad(params, x, label, workspace, chunk, grads):
             backward_rows(params, x, label, workspace, chunk[worker], begin, end)
     loss = loss_of_rows(x, workspace)
     for worker in prange(workers):
-        gradients_share(x, workspace, grads, worker, workers)
+        gradients_share(x, workspace, grads, np.int64(worker), workers)
     return loss
 
 

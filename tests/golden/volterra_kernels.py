@@ -54,8 +54,8 @@ def forward_rows(params, x, workspace, chunk, first, last):
     start = view(params, 12, (6,))
     x = view(x, 72 * first, (rows, 12, 6))
     h = view(chunk, 0, (13, rows, 6))
-    memory = view(chunk, 2496, (12, rows, 6))
-    loss_part = view(workspace, 18 * ((n_batch + 31) // 32) + first // 32, (1,))
+    memory = view(chunk, 9984, (12, rows, 6))
+    loss_part = view(workspace, 18 * ((n_batch + 127) // 128) + first // 128, (1,))
 
     # h[0, b, k] = start[k]
     for b in range(rows):
@@ -90,11 +90,11 @@ def backward_rows(params, x, workspace, chunk, first, last):
     rows = last - first
     a = view(params, 0, (12,))
     h = view(chunk, 0, (13, rows, 6))
-    h_bar = view(chunk, 4800, (13, rows, 6))
-    h_pre_bar = view(chunk, 2496, (12, rows, 6))
-    a_bar_part = view(workspace, 12 * (first // 32), (12,))
+    h_bar = view(chunk, 19200, (13, rows, 6))
+    h_pre_bar = view(chunk, 9984, (12, rows, 6))
+    a_bar_part = view(workspace, 12 * (first // 128), (12,))
     start_bar_part = view(
-        workspace, 12 * ((n_batch + 31) // 32) + 6 * (first // 32), (6,)
+        workspace, 12 * ((n_batch + 127) // 128) + 6 * (first // 128), (6,)
     )
 
     # h_bar[t, b, k] += h[t, b, k]/(36*n_batch)
@@ -146,11 +146,13 @@ def backward_rows(params, x, workspace, chunk, first, last):
 def loss_of_rows(x, workspace):
     """The loss, from what all samples have left."""
     n_batch = x.shape[0]
-    loss_part = view(workspace, 18 * ((n_batch + 31) // 32), ((n_batch + 31) // 32,))
+    loss_part = view(
+        workspace, 18 * ((n_batch + 127) // 128), ((n_batch + 127) // 128,)
+    )
 
     # loss = sum[c] loss_part[c]
     total = real(0.0)
-    for c in range((n_batch + 31) // 32):
+    for c in range((n_batch + 127) // 128):
         total += loss_part[c]
     loss = total
 
@@ -165,22 +167,22 @@ def gradients_share(x, workspace, grads, part, parts):
     first_6, last_6 = share(6, part, parts)
     a_bar = view(grads, 0, (12,))
     start_bar = view(grads, 12, (6,))
-    a_bar_part = view(workspace, 0, ((n_batch + 31) // 32, 12))
+    a_bar_part = view(workspace, 0, ((n_batch + 127) // 128, 12))
     start_bar_part = view(
-        workspace, 12 * ((n_batch + 31) // 32), ((n_batch + 31) // 32, 6)
+        workspace, 12 * ((n_batch + 127) // 128), ((n_batch + 127) // 128, 6)
     )
 
     # a_bar[t] = sum[c] a_bar_part[c, t]
     for t in range(first_12, last_12):
         a_bar[t] = real(0.0)
-    for c in range((n_batch + 31) // 32):
+    for c in range((n_batch + 127) // 128):
         for t in range(first_12, last_12):
             a_bar[t] += a_bar_part[c, t]
 
     # start_bar[k] = sum[c] start_bar_part[c, k]
     for k in range(first_6, last_6):
         start_bar[k] = real(0.0)
-    for c in range((n_batch + 31) // 32):
+    for c in range((n_batch + 127) // 128):
         for k in range(first_6, last_6):
             start_bar[k] += start_bar_part[c, k]
 
@@ -188,14 +190,14 @@ def gradients_share(x, workspace, grads, part, parts):
 def _forward(params, x, workspace, chunk):
     """Evaluate the loss.
 
-    32 samples at a time, by a worker for each row of `chunk`: the result is the
+    128 samples at a time, by a worker for each row of `chunk`: the result is the
     same for any number of them.
     """
     n_batch = x.shape[0]
     workers = chunk.shape[0]
     for worker in prange(workers):
-        for begin in range(32 * worker, n_batch, 32 * workers):
-            end = min(begin + 32, n_batch)
+        for begin in range(128 * worker, n_batch, 128 * workers):
+            end = min(begin + 128, n_batch)
             forward_rows(params, x, workspace, chunk[worker], begin, end)
     loss = loss_of_rows(x, workspace)
     return loss
@@ -208,19 +210,19 @@ forward_threads = kernel(_forward, parallel=True)
 def _loss_and_grad(params, x, workspace, chunk, grads):
     """Write the gradient of the loss to `grads`; return the loss.
 
-    32 samples at a time, by a worker for each row of `chunk`: the result is the
+    128 samples at a time, by a worker for each row of `chunk`: the result is the
     same for any number of them.
     """
     n_batch = x.shape[0]
     workers = chunk.shape[0]
     for worker in prange(workers):
-        for begin in range(32 * worker, n_batch, 32 * workers):
-            end = min(begin + 32, n_batch)
+        for begin in range(128 * worker, n_batch, 128 * workers):
+            end = min(begin + 128, n_batch)
             forward_rows(params, x, workspace, chunk[worker], begin, end)
             backward_rows(params, x, workspace, chunk[worker], begin, end)
     loss = loss_of_rows(x, workspace)
     for worker in prange(workers):
-        gradients_share(x, workspace, grads, worker, workers)
+        gradients_share(x, workspace, grads, np.int64(worker), workers)
     return loss
 
 
