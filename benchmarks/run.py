@@ -118,6 +118,16 @@ def machine(caches: Path, threads: Sequence[int], pythons: Mapping[str, str]) ->
     }
 
 
+def write(about: dict[str, Any], measured: dict[str, Any], folder: Path) -> None:
+    """The numbers and the table, named after the day and the machine."""
+    folder.mkdir(parents=True, exist_ok=True)
+    words = "-".join(re.findall(r"[a-z0-9]+", f"{about['cpu']} {about['cores']} cores".lower()))
+    path = folder / f"{about['date']}-{words}"
+    numbers = json.dumps({"machine": about, "workloads": measured}, indent=1)
+    path.with_suffix(".json").write_text(numbers + "\n", encoding="utf-8")
+    path.with_suffix(".md").write_text(report(about, measured), encoding="utf-8")
+
+
 def main(given: Sequence[str] | None = None) -> None:
     from benchmarks.contenders import CONTENDERS
     from benchmarks.workloads import WORKLOADS
@@ -146,25 +156,19 @@ def main(given: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory(prefix="symbp-bench-caches-") as folder:
         caches = Path(folder)
         about = machine(caches, threads, pythons)
-        measured = {
-            f"{name} {variant}" if variant else name: measure(
-                name, variant, contenders, threads, options.seconds, options.limit, caches, pythons
-            )
-            for name in options.workloads
-            for variant in (range(1, 1 + len(WORKLOADS[name].variants)) if options.variants else (0,))
-        }
+        measured: dict[str, Any] = {}
+        for name in options.workloads:
+            for variant in range(1, 1 + len(WORKLOADS[name].variants)) if options.variants else (0,):
+                measured[f"{name} {variant}" if variant else name] = measure(
+                    name, variant, contenders, threads, options.seconds, options.limit, caches, pythons
+                )
+            if not options.variants:
+                write(about, measured, options.output)  # as far as it is: a run that is cut short leaves what it has
     failed = [name for name, made in measured.items() if any(map(ours_failed, made["steps"].values()))]
     verdict = f"symbp failed in {', '.join(failed)}" if failed else 0
     if options.variants:
         print(variants_report(about, measured))
         sys.exit(verdict)
-    options.output.mkdir(parents=True, exist_ok=True)
-    words = "-".join(re.findall(r"[a-z0-9]+", f"{about['cpu']} {about['cores']} cores".lower()))
-    path = options.output / f"{about['date']}-{words}"
-    path.with_suffix(".json").write_text(
-        json.dumps({"machine": about, "workloads": measured}, indent=1) + "\n", encoding="utf-8"
-    )
-    path.with_suffix(".md").write_text(report(about, measured), encoding="utf-8")
     print(report(about, measured))
     sys.exit(verdict)
 

@@ -83,6 +83,10 @@ def compile_command(
             help="CUDA: add where threads meet as they come; faster, and the last digits differ from run to run.",
         ),
     ] = False,
+    chunk: Annotated[
+        int | None,
+        typer.Option("--chunk", min=0, help="CPU: how many samples are worked through at a time; 0 for all at once."),
+    ] = None,
     resources: Annotated[
         bool,
         typer.Option(
@@ -130,12 +134,12 @@ write out/digits. A folder that symbp did not write is never touched.
     model = load_model(spec)
     schedules: Sequence[Schedule] = ()
     if explain_schedule:
-        schedules = schedule_model(model, target=target, dtype=dtype.value, exact=exact, atomics=atomics)
+        schedules = schedule_model(model, target=target, dtype=dtype.value, exact=exact, atomics=atomics, chunk=chunk)
         known = scheduling.sizes_of(sizes or (), schedules)
         if not as_json:
             scheduling.print_schedules(schedules, known)
     folder = output.parent if output.name == model.name else output
-    package = compile_model(model, folder, target=target, dtype=dtype.value, exact=exact, atomics=atomics)
+    package = compile_model(model, folder, target=target, dtype=dtype.value, exact=exact, atomics=atomics, chunk=chunk)
     seconds = time.perf_counter() - began
     taken: Sequence[Resources] = ()
     if resources:
