@@ -187,4 +187,5 @@ def test_rows_of_a_scan_are_marked_as_lying_between_each_other() -> None:
     model.output(h)
     (procedure,) = plan_of(model).procedures
     marked = [nest.kind for nest in procedure.nests for n in walk(nest.nodes) if isinstance(n, Loop) and n.interleaves]
-    assert marked == [Kind.SCAN]
+    assert marked
+    assert set(marked) == {Kind.SCAN}

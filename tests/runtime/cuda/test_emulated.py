@@ -19,7 +19,7 @@ from symbp.runtime.cuda.views import load2, load4, store2, store4, unravel, view
 
 Reals = pointer(np.float32)
 
-PAIRS = ("maximum", "minimum", "safe_div")
+PAIRS = ("maximum", "minimum", "safe_div", "power")
 
 
 def over_numbers(name: str, kind: Any) -> Kernel:
