@@ -21,10 +21,8 @@ from symbp.schedule.access import touched
 
 
 def element_count(tensor: Tensor) -> Affine:
-    total = ONE
-    for extent in tensor.shape:
-        total = total * extent
-    return total
+    """How many elements a tensor has."""
+    return math.prod(tensor.shape, start=ONE)
 
 
 #: Elements in the widest vector there is: 512 bits of float32.

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Mapping
 from dataclasses import replace
 
-from symbp.ir.affine import ONE, Affine, Index
+from symbp.ir.affine import ONE, Affine, Index, Size
 from symbp.ir.cost import Cost, evaluate, nanoseconds
 from symbp.ir.order import Scan, order
+from symbp.ir.plan import ROWS
 from symbp.ir.program import Program, Role
 from symbp.ir.statement import Domain, Reduction, Statement
+from symbp.schedule.buffers import element_count
 from symbp.schedule.classify import as_contraction
 from symbp.schedule.cost import cost_of
 
@@ -33,48 +36,59 @@ LONGEST_CHUNK = 128
 BYTES_PER_NANOSECOND = 20.0
 
 
-def nanoseconds_of(program: Program, wanted: Iterable[int] | None) -> float:
-    """The time of a program's statements, all of them or those of these ids."""
-    chosen = None if wanted is None else set(wanted)
-    return sum(_time(cost_of(s, program)) for s in program.statements if chosen is None or id(s) in chosen)
+def time_of(cost: Cost, sizes: Mapping[str, int] | None = None) -> float:
+    """About how long a piece of work takes, in nanoseconds, with its way through memory."""
+    return nanoseconds(cost, sizes) + evaluate(cost.bytes, sizes) / BYTES_PER_NANOSECOND
 
 
-def _time(cost: Cost) -> float:
-    return nanoseconds(cost) + evaluate(cost.bytes) / BYTES_PER_NANOSECOND
+def over_chunk(statement: Statement, index: Index) -> Statement:
+    """The statement over the samples of a chunk, which `index` counts from its first."""
+    ranges = tuple(replace(r, stop=Affine.of(ROWS)) if r.index == index else r for r in statement.domain.ranges)
+    return replace(statement, domain=Domain(ranges, statement.guards))
 
 
-def chunk_length(program: Program, extent: Affine, rows: Mapping[int, Index]) -> int:
+def chunk_length(program: Program, extent: Affine, rows: Mapping[int, Index], costs: Mapping[int, Cost]) -> int:
     """How many samples make a chunk: a power of two, enough of them for threads and for matrix products.
 
-    0 if samples are so small that cutting does not pay.
+    `rows` are the statements, by id, that stay within a sample, with the index that counts samples; `costs` has that
+    of every statement. 0 if samples are so small that cutting does not pay.
     """
-    costs = {id(s): _cost_of_row(s, rows[id(s)], program) for s in program.statements if id(s) in rows}
-    time = max(sum(costs.values()), 1.0)
+    statements = [s for s in program.statements if id(s) in rows]
+    times = {id(s): _time_of_row(s, rows[id(s)], program, extent, costs[id(s)]) for s in statements}
+    time = max(sum(times.values()), 1.0)
     least = max(1.0, CHUNK_NANOSECONDS / time, NANOSECONDS_OF_A_STATEMENT * len(rows) / time)
     if least > LONGEST_CHUNK:
         return 0
+    parameters = frozenset(t.name for t in program.with_role(Role.PARAMETER))
     scanned = {s.tensor: step.index for step in order(program) if isinstance(step, Scan) for s in step.statements}
-    weights: frozenset[str] = frozenset()
-    for statement in program.statements:
-        if id(statement) not in rows or 20 * costs[id(statement)] < time:
+    weights: set[str] = set()
+    for statement in statements:
+        if 20 * times[id(statement)] < time:
             continue
         if _slides(statement):
-            large = (
-                4 * SAMPLES_SIDE_BY_SIDE * element_total(statement.tensor, program) // evaluate(extent) > LARGE_RESULT
-            )
+            one = 4 * evaluate(element_count(program.tensor(statement.tensor))) // evaluate(extent)
+            large = SAMPLES_SIDE_BY_SIDE * one > LARGE_RESULT
             least = max(least, SAMPLES_SIDE_BY_SIDE // (2 if large else 1))
         fixed = (scanned[statement.tensor],) if statement.tensor in scanned else ()
-        each = _rows_of_product(statement, rows[id(statement)], program, fixed)
+        each = _rows_of_product(statement, rows[id(statement)], program, fixed, parameters)
         if each is None:
             continue
-        weights |= {r.tensor for r in statement.reads} & _weights(program)
+        weights |= parameters.intersection(statement.tensors_read)
         least = max(least, ROWS_OF_A_PRODUCT / each)
-        if 4 * sum(element_total(name, program) for name in sorted(weights)) > LARGE_WEIGHTS:
+        if 4 * sum(evaluate(element_count(program.tensor(name))) for name in sorted(weights)) > LARGE_WEIGHTS:
             least = max(least, ROWS_BESIDE_LARGE_WEIGHTS / each)
     length = 1
     while length < least:
         length *= 2
     return length
+
+
+def _time_of_row(statement: Statement, index: Index, program: Program, extent: Affine, cost: Cost) -> float:
+    """The time of one more row: without that of reading weights, which all rows share."""
+    size = extent.as_atom()
+    if not isinstance(size, Size):
+        size, cost = ROWS, cost_of(over_chunk(statement, index), program)
+    return time_of(cost, {size.name: 2}) - time_of(cost, {size.name: 1})
 
 
 def _slides(statement: Statement) -> bool:
@@ -83,40 +97,14 @@ def _slides(statement: Statement) -> bool:
     return statement.reduction is Reduction.SUM and len(statement.body.reads) == 2 and bool(windows)
 
 
-def _weights(program: Program) -> frozenset[str]:
-    return frozenset(t.name for t in program.with_role(Role.PARAMETER))
-
-
-def element_total(name: str, program: Program) -> int:
-    """How many elements a tensor has, run-time sizes taken as `evaluate` takes them."""
-    total = ONE
-    for extent in program.tensor(name).shape:
-        total = total * extent
-    return evaluate(total)
-
-
-def _cost_of_row(statement: Statement, index: Index, program: Program) -> float:
-    """The time of one more row: without that of reading weights, which all rows share."""
-    two, one = (_time(cost_of(_some_rows(statement, index, n), program)) for n in (2, 1))
-    return two - one
-
-
-def _some_rows(statement: Statement, index: Index, count: int) -> Statement:
-    ranges = tuple(replace(r, stop=Affine.of(count)) if r.index == index else r for r in statement.domain.ranges)
-    return replace(statement, domain=Domain(ranges, statement.guards))
-
-
-def _rows_of_product(statement: Statement, index: Index, program: Program, fixed: tuple[Index, ...]) -> int | None:
+def _rows_of_product(
+    statement: Statement, index: Index, program: Program, fixed: tuple[Index, ...], parameters: frozenset[str]
+) -> int | None:
     """How many rows of a matrix product one sample makes; None if samples are products of their own."""
     inside = tuple(i for i in fixed if i in statement.free)
     contraction = as_contraction(statement, program, inside)
     if contraction is None or index in contraction.batch or index in contraction.summed:
         return None
-    rows = ONE
-    for i in statement.free:
-        if i in (index, *inside, *contraction.batch):
-            continue
-        if sum(any(i in s.indices() for s in r.subscripts) for r in statement.reads if r.tensor in _weights(program)):
-            continue  # a column
-        rows = rows * statement.domain.range_of(i).extent
-    return evaluate(rows)
+    columns = {i for r in statement.reads if r.tensor in parameters for s in r.subscripts for i in s.indices()}
+    rows = [i for i in statement.free if i not in (index, *inside, *contraction.batch) and i not in columns]
+    return evaluate(math.prod((statement.domain.range_of(i).extent for i in rows), start=ONE))

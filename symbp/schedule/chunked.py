@@ -8,6 +8,7 @@ that it takes; so it stays in the cache, however long the batch is.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,7 +17,7 @@ from symbp.ir.order import Step, order
 from symbp.ir.plan import FIRST, ROWS, Buffer, Kind, Machine, Memory, Nest, ParameterSlot, Portion, Procedure
 from symbp.ir.program import Program, Tensor
 from symbp.ir.statement import Statement
-from symbp.schedule.buffers import allocate
+from symbp.schedule.buffers import WIDEST, allocate
 from symbp.schedule.fuse import fuse_nests
 from symbp.schedule.procedures import Planned, make_procedure, touched_names
 from symbp.schedule.scalarise import scalarise
@@ -25,8 +26,6 @@ from symbp.schedule.steps import Shares, lower_steps
 
 #: An axis shorter than this is not shared out among threads if a longer one follows.
 SHORT_AXIS = 8
-#: Elements in the widest vector there is.
-WORDS = 16
 
 
 def plan_training_in_chunks(
@@ -113,16 +112,13 @@ def _lowered(steps: Iterable[Step], program: Program, seen: Iterable[str]) -> tu
 # ------------------------------------------------------------------------------------------------------------- memory
 
 
+def _row_size(tensor: Tensor) -> Affine:
+    return math.prod(tensor.shape[1:], start=ONE)
+
+
 def _row_start(tensor: Tensor) -> Affine:
     """Where the first sample of a chunk begins in a whole tensor."""
-    return _size(tensor.shape[1:]) * FIRST
-
-
-def _size(shape: Iterable[Affine]) -> Affine:
-    total = ONE
-    for extent in shape:
-        total = total * extent
-    return total
+    return _row_size(tensor) * FIRST
 
 
 class _Layout:
@@ -150,7 +146,7 @@ class _Layout:
         tensors = {t.name: replace(t, shape=_with_rows(t.shape, length)) for t in self.slices.rows.tensors}
         places, lengths = allocate(nests, tensors, names)
         kind = {Memory.WORKSPACE: Memory.CHUNK, Memory.POSITIONS: Memory.CHUNK_POSITIONS}
-        self.lengths |= {Memory.CHUNK: Affine.of(WORDS)}  # there is one for each worker, if only to count these
+        self.lengths |= {Memory.CHUNK: Affine.of(WIDEST)}  # there is one for each worker, if only to count these
         self.lengths |= {kind[m]: _whole_vectors(count) for m, count in lengths.items()}
         return {n: replace(b, memory=kind[b.memory]) for n, b in places.items()}
 
@@ -173,7 +169,7 @@ class _Layout:
             tensor = self.slices.whole.tensor(name)
             if name in self.slices.parts:
                 number = floor_div(Affine.of(FIRST), self.slices.cut.chunk)
-                found[name] = replace(place, offset=place.offset + number * _size(tensor.shape[1:]))
+                found[name] = replace(place, offset=place.offset + number * _row_size(tensor))
             elif any(t.name == name for t in self.seen_by_chunk):
                 found[name] = replace(place, offset=place.offset + _row_start(tensor))
             else:
@@ -191,8 +187,8 @@ def _with_rows(shape: tuple[Affine, ...], length: Affine) -> tuple[Affine, ...]:
 
 
 def _whole_vectors(count: Affine) -> Affine:
-    """Rounded up to whole vectors of the widest kind, so that every worker's memory begins where a vector may."""
-    return Affine.of(-(-int(count) // WORDS) * WORDS) if count.is_constant else count
+    """A known length rounded up to whole vectors, so that every worker's memory begins where a vector may."""
+    return Affine.of(-(-int(count) // WIDEST) * WIDEST) if count.is_constant else count
 
 
 @dataclass(frozen=True)

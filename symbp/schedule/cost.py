@@ -10,6 +10,7 @@ what is behind a condition counts as if it always held, and what became a local 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import assert_never
@@ -132,10 +133,7 @@ class _Counter:
         return Cost(flops, points * calls)
 
     def _points(self, indices: Iterable[Index]) -> Affine:
-        total = ONE
-        for index in indices:
-            total = total * self.ranges[index].extent
-        return total
+        return math.prod((self.ranges[index].extent for index in indices), start=ONE)
 
     # ----------------------------------------------------------------------------------------------------------- nodes
 
@@ -382,10 +380,7 @@ def _of_triangle(rows: Affine, columns: Affine, shift: Affine) -> Affine:
 
 
 def _times(factors: Iterable[Affine]) -> Affine:
-    total = ONE
-    for factor in factors:
-        total = total * factor
-    return total
+    return math.prod(factors, start=ONE)
 
 
 def _without_rounding(value: Affine) -> Affine:

@@ -12,6 +12,7 @@ Chunks have a fixed number of samples whatever the number of threads: the bits a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -22,7 +23,9 @@ from symbp.ir.names import fresh_name
 from symbp.ir.plan import ROWS, Cut
 from symbp.ir.program import Program, Role, Tensor
 from symbp.ir.statement import Domain, Holds, Range, Reduction, Statement, fresh_index
-from symbp.schedule.chunk_length import chunk_length, element_total, nanoseconds_of
+from symbp.schedule.buffers import element_count
+from symbp.schedule.chunk_length import chunk_length, over_chunk, time_of
+from symbp.schedule.cost import cost_of
 from symbp.schedule.lower import free_guards
 
 #: So many times smaller than what it sums must a chunk's part of a sum be.
@@ -64,14 +67,15 @@ def cut_batch(program: Program, chunk: int | None = None) -> Slices | None:
     """
     if chunk == 0:
         return None
+    costs = {id(s): cost_of(s, program) for s in program.statements}
     extents = dict.fromkeys(t.shape[0] for t in program.with_role(Role.INPUT, Role.PARAMETER) if t.shape)
     for extent in extents:
         within = _within_rows(program, extent)
         mine = {id(s): i for s in program.statements if s.tensor in within and (i := _row_index(s, extent))}
-        over_rows = {id(s): i for s in program.statements if (i := _summed_rows(s, extent, program, within))}
-        if nanoseconds_of(program, {*mine, *over_rows}) < LEAST_SHARE * nanoseconds_of(program, None):
+        over_rows = _sums_over_rows(program, extent, within)
+        if sum(time_of(costs[k]) for k in (*mine, *over_rows)) < LEAST_SHARE * sum(map(time_of, costs.values())):
             continue
-        length = chunk or chunk_length(program, extent, mine)
+        length = chunk or chunk_length(program, extent, mine, costs)
         if length == 0 or (extent.is_constant and int(extent) < 2 * length and chunk is None):
             continue
         return _cut(program, Cut(extent, length), within, mine, over_rows)
@@ -83,37 +87,36 @@ def cut_batch(program: Program, chunk: int | None = None) -> Slices | None:
 
 def _within_rows(program: Program, extent: Affine) -> frozenset[str]:
     """The tensors whose first axis counts samples and of which each sample's part is made from that sample alone."""
-    within = {
+    within = frozenset(
         t.name
         for t in program.tensors
         if t.shape
         and t.shape[0] == extent
         and program.definitions(t.name)
         and all(_row_index(s, extent) is not None for s in program.definitions(t.name))
-    }
+    )
     while True:
-        mixed = _made_from(within, program)
-        elsewhere = _read_elsewhere(within, program, extent)
+        mixed, elsewhere = _made_from(within, program), _read_elsewhere(within, program, extent)
         leaving = {
             s.tensor
             for s in program.statements
-            if s.tensor in within and not _stays(s, _row_index(s, extent), program, within, mixed, elsewhere)
+            if s.tensor in within and not _stays(s, _first(s), program, within, mixed, elsewhere)
         }
         if not leaving:
-            return frozenset(within)
+            return within
         within -= leaving
 
 
-def _read_elsewhere(within: Iterable[str], program: Program, extent: Affine) -> frozenset[str]:
+def _read_elsewhere(within: frozenset[str], program: Program, extent: Affine) -> frozenset[str]:
     """Given tensors that some sample reads at another place than its own."""
-    names = frozenset(within)
-    return frozenset(
-        r.tensor
-        for s in program.statements
-        if s.tensor in names
-        for r in s.reads
-        if program.tensor(r.tensor).is_given and not _is_own_row(r, _row_index(s, extent))
-    )
+    found: set[str] = set()
+    for statement in program.statements:
+        if statement.tensor in within:
+            index = _first(statement)
+            found |= {
+                r.tensor for r in statement.reads if program.tensor(r.tensor).is_given and not _is_own_row(r, index)
+            }
+    return frozenset(found)
 
 
 def _row_index(statement: Statement, extent: Affine) -> Index | None:
@@ -161,9 +164,9 @@ def _stays(
     statement: Statement,
     index: Index | None,
     program: Program,
-    within: Iterable[str],
-    mixed: Iterable[str],
-    elsewhere: Iterable[str],
+    within: frozenset[str],
+    mixed: frozenset[str],
+    elsewhere: frozenset[str],
 ) -> bool:
     """True if with `index` fixed the statement reads nothing of another sample, nor anything made from several."""
     if index is None:
@@ -184,39 +187,52 @@ def _stays(
     return True
 
 
-def _made_from(sources: Iterable[str], program: Program) -> set[str]:
+def _made_from(sources: Iterable[str], program: Program) -> frozenset[str]:
     """Every tensor outside `sources` that is made from them, directly or not."""
-    made, changed = set(sources), True
-    while changed:
-        found = {s.tensor for s in program.statements if s.tensor not in made and made & set(s.tensors_read)}
-        made |= found
-        changed = bool(found)
-    return made - set(sources)
+    first = frozenset(sources)
+    made, pending = set(first), list(first)
+    while pending:
+        for statement in program.readers(pending.pop()):
+            if statement.tensor not in made:
+                made.add(statement.tensor)
+                pending.append(statement.tensor)
+    return frozenset(made - first)
 
 
-def _summed_rows(statement: Statement, extent: Affine, program: Program, within: frozenset[str]) -> Index | None:
-    """The index that counts samples, in a sum over samples of what each of them has.
+def _sums_over_rows(program: Program, extent: Affine, within: frozenset[str]) -> dict[int, Index]:
+    """The statements that sum over samples what each of them has, with the index that counts these.
 
     The sum may be over places that the data name: ``E_bar[word[b, t], d] += x_bar[b, t, d]``.
     """
-    if statement.tensor in within or statement.tensor in statement.tensors_read:
-        return None
-    scatters = statement.reduction is Reduction.NONE and statement.accumulate
-    if not scatters and (statement.reduction is not Reduction.SUM or bool(free_guards(statement))):
-        return None
     mixed, elsewhere = _made_from(within, program), _read_elsewhere(within, program, extent)
-    own = {r.tensor for s in program.statements if s.tensor in within for r in s.reads if _is_own_row(r, _first(s))}
-    for index in statement.free if scatters else statement.reduced:
+    own = frozenset(
+        r.tensor for s in program.statements if s.tensor in within for r in s.reads if _is_own_row(r, _first(s))
+    )
+
+    def is_summed(statement: Statement, index: Index) -> bool:
         if not _runs_whole(statement, index, extent) or _is_counted(statement, index):
-            continue
+            return False
         if any(_mentions(s, index) for s in statement.subscripts):
-            continue
+            return False
         mine = [r for r in statement.reads if _is_own_row(r, index)]
         if not mine or any(r.tensor in own and r not in mine for r in statement.reads):
+            return False
+        return _stays(statement, index, program, within, mixed, elsewhere)
+
+    found: dict[int, Index] = {}
+    for statement in program.statements:
+        if statement.tensor in within or statement.tensor in statement.tensors_read:
             continue
-        if _stays(statement, index, program, within, mixed, elsewhere):
-            return index
-    return None
+        if statement.reduction is Reduction.NONE and statement.accumulate:
+            indices = statement.free
+        elif statement.reduction is Reduction.SUM and not free_guards(statement):
+            indices = statement.reduced
+        else:
+            continue
+        index = next((i for i in indices if is_summed(statement, i)), None)
+        if index is not None:
+            found[id(statement)] = index
+    return found
 
 
 def _first(statement: Statement) -> Index | None:
@@ -233,31 +249,29 @@ def _cut(
     count = floor_div(cut.extent + (cut.chunk - 1), cut.chunk)
     tensors = list(program.tensors)
     of_chunk: dict[str, Tensor] = {}
-    by_number = {id(s): s for s in program.statements}
-    taken: set[int] = set()
     mine: list[Statement] = []
     others: list[Statement] = []
+    given: set[str] = set()
     for statement in program.statements:
+        index = rows.get(id(statement), over_rows.get(id(statement)))
+        if index is None:
+            others.append(statement)
+            continue
         if id(statement) in rows:
-            taken.add(id(statement))
-            mine.append(_in_chunk(statement, rows[id(statement)]))
-        elif id(statement) in over_rows and _has_few_results(statement, over_rows[id(statement)], program, cut.chunk):
-            taken.add(id(statement))
+            mine.append(over_chunk(statement, index))
+        elif _has_few_results(statement, index, program, cut.chunk):
             name = fresh_name(f"{statement.tensor}_part", names)
             names.add(name)
-            here, everywhere, part, total = _in_parts(statement, over_rows[id(statement)], name, count, program)
+            here, everywhere, part, total = _in_parts(statement, index, name, count, program)
             of_chunk[name] = here
             tensors.append(everywhere)
             mine.append(part)
             others.append(total)
         else:
             others.append(statement)
-    given = frozenset(
-        r.tensor
-        for number, index in {**rows, **over_rows}.items()
-        for r in by_number[number].reads
-        if program.tensor(r.tensor).is_given and _is_own_row(r, index) and number in taken
-    )
+            continue
+        own = [r.tensor for r in statement.reads if _is_own_row(r, index)]
+        given |= {name for name in own if program.tensor(name).is_given}
     for tensor in program.tensors:
         if tensor.name in within or tensor.name in given:
             of_chunk[tensor.name] = replace(tensor, shape=(Affine.of(ROWS), *tensor.shape[1:]))
@@ -273,25 +287,17 @@ def _cut(
         replace(whole, tensors=tuple(of_chunk.get(t.name, t) for t in tensors), statements=tuple(mine)),
         whole.with_statements(s for s in others if s.tensor not in after_names),
         whole.with_statements(s for s in others if s.tensor in after_names),
-        given,
+        frozenset(given),
         frozenset(of_chunk) - within - given,
     )
 
 
-def _in_chunk(statement: Statement, index: Index) -> Statement:
-    """The statement over the samples of a chunk, counted from its first."""
-    ranges = tuple(replace(r, stop=Affine.of(ROWS)) if r.index == index else r for r in statement.domain.ranges)
-    return replace(statement, domain=Domain(ranges, statement.guards))
-
-
 def _has_few_results(statement: Statement, index: Index, program: Program, chunk: int) -> bool:
     """True if a chunk's part of the sum is far smaller than what it is the sum of."""
-    results = ONE
-    for extent in _results(statement, program):
-        results = results * extent
+    results = math.prod(_results(statement, program), start=ONE)
     if not results.is_constant:
         return False
-    read = sum(element_total(r.tensor, program) for r in statement.reads if _is_own_row(r, index))
+    read = sum(evaluate(element_count(program.tensor(r.tensor))) for r in statement.reads if _is_own_row(r, index))
     loop = statement.domain.range_of(index)
     return RESULTS_OF_A_PART * int(results) <= chunk * read // evaluate(loop.extent)
 
@@ -312,12 +318,12 @@ def _in_parts(
         axes = _axis_indices(owner)
         ranges = tuple(Range(i, ZERO, extent) for i, extent in zip(axes, owner.shape, strict=True))
         places = tuple(map(Affine.of, axes))
-        part = replace(_in_chunk(statement, index), tensor=name)
+        part = replace(over_chunk(statement, index), tensor=name)
         target, subscripts = axes, places
     else:
         ranges = tuple(statement.domain.range_of(i) for i in statement.free)
         places = tuple(i - r.lower for i, r in zip(statement.free, ranges, strict=True))
-        part = replace(_in_chunk(statement, index), tensor=name, subscripts=places, accumulate=False)
+        part = replace(over_chunk(statement, index), tensor=name, subscripts=places, accumulate=False)
         target, subscripts = statement.free, statement.subscripts
     here = Tensor(
         name,

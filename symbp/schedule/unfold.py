@@ -20,6 +20,7 @@ the price. A loop over a window is too short to fill a vector register.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -229,10 +230,7 @@ def _multiply_first(product: _Product, program: Program, names: set[str]) -> tup
 
 
 def _extent(indices: Iterable[Index], statement: Statement) -> Affine:
-    total = ONE
-    for index in dict.fromkeys(indices):
-        total = total * statement.domain.range_of(index).extent
-    return total
+    return math.prod((statement.domain.range_of(i).extent for i in dict.fromkeys(indices)), start=ONE)
 
 
 def _is_less(one: Affine, other: Affine) -> bool:
