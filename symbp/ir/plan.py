@@ -43,7 +43,7 @@ class Memory(Enum):
     """Where a tensor lives."""
 
     ARGUMENT = "argument"  # an array handed in under its own name
-    GIVEN = "given"  # the part that a chunk has of an array handed in under its own name
+    GIVEN = "given"  # an array handed in under its own name: its shape, or the part that a chunk has of it
     PARAMETERS = "params"
     GRADIENTS = "grads"
     WORKSPACE = "workspace"

@@ -28,9 +28,11 @@ def view(typing_context: Any, flat: Any, start: Any, shape: Any) -> Any:
             return context.cast(builder, value, kind, types.intp)
 
         source = make_array(flat)(context, builder, arguments[0])
-        offset = builder.mul(whole_number(arguments[1], signature.args[1]), source.itemsize)
+        # A number, not the field of the array: strides that LLVM knows are what it vectorises by.
+        itemsize = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(flat.dtype)))
+        offset = builder.mul(whole_number(arguments[1], signature.args[1]), itemsize)
         extents = list(map(whole_number, cgutils.unpack_tuple(builder, arguments[2]), signature.args[2]))
-        strides = [source.itemsize]
+        strides = [itemsize]
         for extent in reversed(extents[1:]):
             strides.insert(0, builder.mul(strides[0], extent))
         made = make_array(result)(context, builder)
@@ -39,7 +41,7 @@ def view(typing_context: Any, flat: Any, start: Any, shape: Any) -> Any:
             data=cgutils.pointer_add(builder, source.data, offset),
             shape=extents,
             strides=strides,
-            itemsize=source.itemsize,
+            itemsize=itemsize,
             meminfo=None,
         )
         return made._getvalue()

@@ -30,7 +30,7 @@ from symbp.schedule.fuse import fuse_nests
 from symbp.schedule.inline import inline_arguments
 from symbp.schedule.lower import lower_statement
 from symbp.schedule.notes import head_with_equations
-from symbp.schedule.procedures import Planned, make_procedure, touched_names
+from symbp.schedule.procedures import Planned, in_their_shapes, make_procedure, touched_names
 from symbp.schedule.samples_last import lay_samples_last
 from symbp.schedule.scalarise import scalarise
 from symbp.schedule.slices import Slices, cut_batch
@@ -241,8 +241,10 @@ def _plan_predict(
     inner = [t.name for t in program.tensors if not t.is_given and t.name not in program.outputs]
     nests, gone = scalarise(nests, inner)
     scalars = set(gone)
+    shaped: dict[str, Buffer] = {}
     if machine is Machine.LOOPS:  # one function has them all
         scalars |= {n for n in inner if not program.tensor(n).shape}
+        shaped = in_their_shapes(nests, program, program.outputs)
     places, lengths = allocate(nests, {t.name: t for t in program.tensors}, [n for n in inner if n not in scalars])
     procedure = make_procedure(
         "predict_into",
@@ -250,7 +252,7 @@ def _plan_predict(
         nests,
         program,
         parameters,
-        places,
+        {**places, **shaped},
         results=program.outputs,
     )
     return Planned((procedure,), lengths, program.tensors)
@@ -294,11 +296,15 @@ def _plan_training(
     for slot in parameters:
         if slot.name in adjoints:
             places[adjoints[slot.name]] = Buffer(adjoints[slot.name], Memory.GRADIENTS, Affine.of(slot.offset))
+    ahead_of, after = (
+        {**places, **(in_their_shapes(nests, program) if machine is Machine.LOOPS else {})}
+        for nests in (forward, backward)
+    )
     returns = "" if results else program.loss
     summary = "Differentiate the loss; follows `forward`."
     pair = (
-        make_procedure("forward", "Evaluate the loss.", forward, program, parameters, places, results, returns),
-        make_procedure("backward", summary, backward, program, parameters, places),
+        make_procedure("forward", "Evaluate the loss.", forward, program, parameters, ahead_of, results, returns),
+        make_procedure("backward", summary, backward, program, parameters, after),
     )
     return Planned(pair, lengths, program.tensors)
 

@@ -19,7 +19,7 @@ from symbp.ir.program import Program, Tensor
 from symbp.ir.statement import Statement
 from symbp.schedule.buffers import WIDEST, allocate
 from symbp.schedule.fuse import fuse_nests
-from symbp.schedule.procedures import Planned, make_procedure, touched_names
+from symbp.schedule.procedures import Planned, in_their_shapes, make_procedure, touched_names
 from symbp.schedule.scalarise import scalarise
 from symbp.schedule.slices import Slices
 from symbp.schedule.steps import Shares, lower_steps
@@ -71,7 +71,8 @@ def plan_training_in_chunks(
         if portion is Portion.ROWS:
             made = make_procedure(name, summary, nests, slices.rows, parameters, {**within, **layout.rows(places)})
             return replace(made, portion=portion, tensors=layout.seen_by_chunk)
-        made = make_procedure(name, summary, nests, slices.whole, parameters, places, returns=returns)
+        seen = {**places, **in_their_shapes(nests, slices.whole)}
+        made = make_procedure(name, summary, nests, slices.whole, parameters, seen, returns=returns)
         extents = tuple(dict.fromkeys(e for _, e in shares.values())) if portion is Portion.SHARE else ()
         return replace(made, portion=portion, shares=extents)
 

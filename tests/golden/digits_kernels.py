@@ -28,6 +28,7 @@ def predict_into(params, x, workspace, softmax):
     hidden_z = view(workspace, 0, (n_batch, 32))
     hidden = view(workspace, 32 * n_batch, (n_batch, 32))
     out = view(workspace, 64 * n_batch, (n_batch, 10))
+    softmax = view(softmax, 0, (n_batch, 10))
     softmax_exp = view(workspace, 74 * n_batch, (n_batch, 10))
 
     # hidden_z[b, k] = hidden_c[k]

@@ -26,6 +26,7 @@ def predict_into(params, token, workspace, out):
     out_W = view(params, 400, (8, 4))
     out_c = view(params, 432, (4,))
     text = view(workspace, 0, (n_batch, 8))
+    out = view(out, 0, (n_batch, 4))
 
     for b in range(n_batch):
         # text[b, e] = sum[t] E[token[b, t], e]/n_time

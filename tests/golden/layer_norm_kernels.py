@@ -23,8 +23,10 @@ def predict_into(params, x, workspace, y):
     norm_c = view(params, 16, (16,))
     y_W = view(params, 32, (16, 6))
     y_c = view(params, 128, (6,))
+    x = view(x, 0, (n_batch, 16))
     norm = view(workspace, 0, (n_batch, 16))
     y_z = view(workspace, 16 * n_batch, (n_batch, 6))
+    y = view(y, 0, (n_batch, 6))
 
     for b in range(n_batch):
         # norm_mu[b] = sum[j] 0.0625*x[b, j]
@@ -67,6 +69,8 @@ def forward(params, x, t, workspace):
     norm_c = view(params, 16, (16,))
     y_W = view(params, 32, (16, 6))
     y_c = view(params, 128, (6,))
+    x = view(x, 0, (n_batch, 16))
+    t = view(t, 0, (n_batch, 6))
     norm_n = view(workspace, 0, (n_batch, 16))
     norm = view(workspace, 16 * n_batch, (n_batch, 16))
     y_z = view(workspace, 48 * n_batch, (n_batch, 6))
@@ -119,6 +123,7 @@ def backward(params, t, workspace, grads):
     """Differentiate the loss; follows `forward`."""
     n_batch = t.shape[0]
     y_W = view(params, 32, (16, 6))
+    t = view(t, 0, (n_batch, 6))
     norm_n = view(workspace, 0, (n_batch, 16))
     norm = view(workspace, 16 * n_batch, (n_batch, 16))
     y = view(workspace, 54 * n_batch, (n_batch, 6))

@@ -21,6 +21,7 @@ def predict_into(params, x, y):
     n_batch = x.shape[0]
     y_W = view(params, 0, (7, 5))
     y_c = view(params, 35, (5,))
+    y = view(y, 0, (n_batch, 5))
 
     # y[b, k] = y_c[k]
     for b in range(n_batch):
@@ -37,6 +38,7 @@ def forward(params, x, t, workspace):
     n_batch = x.shape[0]
     y_W = view(params, 0, (7, 5))
     y_c = view(params, 35, (5,))
+    t = view(t, 0, (n_batch, 5))
     y = view(workspace, 0, (n_batch, 5))
     loss = view(workspace, 5 * n_batch, (1,))
 
@@ -65,6 +67,7 @@ def forward(params, x, t, workspace):
 def backward(x, t, workspace, grads):
     """Differentiate the loss; follows `forward`."""
     n_batch = x.shape[0]
+    t = view(t, 0, (n_batch, 5))
     y = view(workspace, 0, (n_batch, 5))
     loss = view(workspace, 5 * n_batch, (1,))
     y_W_bar = view(grads, 0, (7, 5))

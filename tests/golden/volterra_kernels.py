@@ -23,7 +23,9 @@ def predict_into(params, x, workspace, memory):
     n_batch = x.shape[0]
     a = view(params, 0, (12,))
     start = view(params, 12, (6,))
+    x = view(x, 0, (n_batch, 12, 6))
     h = view(workspace, 0, (13, n_batch, 6))
+    memory = view(memory, 0, (n_batch, 12, 6))
 
     # h[0, b, k] = start[k]
     for b in range(n_batch):

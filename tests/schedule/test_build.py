@@ -52,14 +52,31 @@ def test_the_procedures_and_what_they_are_given() -> None:
 def test_what_each_procedure_sees_and_no_more() -> None:
     plan = plan_of(dense())
     assert memory_of(plan, "predict_into") == {
-        "W": Memory.PARAMETERS, "c": Memory.PARAMETERS, "y_pre": Memory.WORKSPACE,
+        "W": Memory.PARAMETERS, "c": Memory.PARAMETERS, "y": Memory.GIVEN, "y_pre": Memory.WORKSPACE,
     }  # fmt: skip
     assert memory_of(plan, "backward") == {
+        "t": Memory.GIVEN,
         "y": Memory.WORKSPACE,
         "W_bar": Memory.GRADIENTS,
         "c_bar": Memory.GRADIENTS,
         "y_pre_bar": Memory.WORKSPACE,
     }
+
+
+def test_loops_see_arrays_of_the_caller_in_the_shape_that_they_are_known_to_have() -> None:
+    model = Model("one_column")
+    n, j = model.axis("n", "batch"), model.axis("j", 3)
+    x, w = model.input("x", n, j), model.parameter("w", j)
+    y = model.define("y[n]", tanh(sum(x[n, j] * w[j], j)))
+    model.output(y)
+    model.loss(mean(y[n] ** 2, n))
+    plan = plan_of(model)
+    for name in ("predict_into", "forward", "backward"):
+        procedure = plan.procedure(name)
+        assert procedure is not None
+        assert [v for v in procedure.views if v.memory is Memory.GIVEN] == [Buffer("x", Memory.GIVEN, Affine.of(0))]
+        assert procedure.inputs == ("x",)
+    assert "x" not in memory_of(plan_of(dense()), "forward")  # a product asks the array itself
 
 
 def test_parameters_lie_one_after_the_other() -> None:
