@@ -60,7 +60,7 @@ def lower_statement(
         update = Update.SET if sets else Update.ADD
         return _loops(job, free, statement.guards, (Store(statement.target, statement.body, update),))
     if statement.reduction is Reduction.SUM:
-        if free and not by_element and _row_form_pays(statement, free[-1], reduced[-1]):
+        if free and not by_element and _row_form_pays(job, free[-1], reduced[-1]):
             return _lower_rows(job, free, reduced, sets)
         return _lower_total(job, free, reduced, sets)
     return _lower_maximum(job, free, reduced)
@@ -232,12 +232,15 @@ def _by_memory(indices: list[Index], statement: Statement) -> list[Index]:
     return indices
 
 
-def _row_form_pays(statement: Statement, free: Index, reduced: Index) -> bool:
+def _row_form_pays(job: _Job, free: Index, reduced: Index) -> bool:
     """True if the loop over `free` runs through memory in strides of 1 where the loop over `reduced` would not."""
+    statement = job.statement
     loop = statement.domain.range_of(free)
     if loop.extent.is_constant and int(loop.extent) < SMALLEST_EXTENT:
         return False
-    if statement.subscripts[-1].coefficient(free) != ONE:
+    extents = job.program.tensor(statement.tensor).shape
+    along_memory = [s for s, extent in zip(statement.subscripts, extents, strict=True) if extent != ONE]
+    if not along_memory or along_memory[-1].coefficient(free) != ONE:
         return False
     along, across = strided_reads(statement, free), strided_reads(statement, reduced)
     if along != across:

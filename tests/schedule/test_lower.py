@@ -91,6 +91,19 @@ def test_a_sum_across_rows_runs_along_them() -> None:
     ]
 
 
+def test_a_sum_across_rows_runs_along_them_in_a_matrix_with_one_column_too() -> None:
+    s = Small()
+    x, g = s.given("x", "ni"), s.given("g", "n")
+    s.eq.let("y", (s.i,), x[s.n, s.i] * g[s.n], (s.n,), at=(s.i, 0), shape=(5, 1))
+    assert lines(s) == [
+        "for i in 0..5:",
+        "  y[i, 0] = 0",
+        "for n in 0..n_n:",
+        "  for i in 0..5:",
+        "    y[i, 0] += x[n, i]*g[n]",
+    ]
+
+
 def test_a_sum_across_rows_that_adds_neither_clears_nor_scales_what_is_there() -> None:
     s = Small()
     x, g = s.given("x", "ni"), s.given("g", "i")
