@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 from symbp.codegen.layout import call
 from symbp.codegen.printer import RUNTIME_FUNCTIONS, Names
-from symbp.codegen.slides import slide_call
 from symbp.codegen.writer import (
     Writer,
     code_names,
@@ -100,22 +99,35 @@ class ProcedureWriter(Writer):
         return f"{name}({', '.join(arguments)})"
 
     def slide(self, node: Slide) -> str:
-        return slide_call(node, self.code)
+        """``convolve("o c u v, c p+u q+v b -> o p q b", K, x, z)``: subscripts as in the equation, then the arrays."""
+        name = ("correlate" if node.sums_lanes else "convolve") + ("_add" if node.accumulate else "")
+        self.code.functions[name] = None
+        parts = (node.left, node.right, node.out)
+        left, right, out = (" ".join(str(s).replace(" ", "") for s in part.subscripts) for part in parts)
+        arrays = [
+            self._kept(self.code.names.name(part.tensor), self.plan.tensors[part.tensor].shape, part.axes)
+            for part in parts
+        ]
+        return f'{name}("{left}, {right} -> {out}", {", ".join(arrays)})'
 
     def slice(self, part: Slice) -> str:
         """``z[:, t]``; axes that act as one are merged first: ``view(z, 0, (n_batch, n_time, 64))[:, t]``."""
         extents, axes = self._merged(part)
+        text = self.code.names.name(part.tensor)
+        if len(extents) < len(part.axes):
+            text = f"view({text}, 0, ({', '.join(map(self.code.affine, extents))}))"
+        text = self._kept(text, extents, axes)
+        return f"{text}.T" if part.transposed else text
+
+    def _kept(self, array: str, extents: Iterable[Affine], axes: Iterable[Affine | tuple[Affine, Affine]]) -> str:
+        """The array with what is kept of each axis: ``z[:, t]``."""
         pieces = [
             self.code.affine(axis) if isinstance(axis, Affine) else self.stretch(axis, extent)
             for axis, extent in zip(axes, extents, strict=True)
         ]
         while pieces and pieces[-1] == ":":
             pieces.pop()
-        text = self.code.names.name(part.tensor)
-        if len(extents) < len(part.axes):
-            text = f"view({text}, 0, ({', '.join(map(self.code.affine, extents))}))"
-        text += f"[{', '.join(pieces)}]" if pieces else ""
-        return f"{text}.T" if part.transposed else text
+        return f"{array}[{', '.join(pieces)}]" if pieces else array
 
     def _merged(self, part: Slice) -> tuple[list[Affine], list[Affine | tuple[Affine, Affine]]]:
         """The shape of the tensor with the rows as one axis and the columns as one, and what is kept of each axis."""

@@ -258,17 +258,12 @@ def _in_node(node: Node) -> Iterator[Affine]:
         yield from (*_in_body(node.value), *((node.at,) if node.at is not None else ()))
     elif isinstance(node, SetIndex):
         yield node.value
-    elif isinstance(node, Product):
+    elif isinstance(node, Product | Slide):
         for piece in (node.out, node.left, node.right):
             for axis in piece.axes:
                 yield from (axis,) if isinstance(axis, Affine) else axis
-        yield node.shift
-    elif isinstance(node, Slide):
-        yield from (node.lanes, *node.start)
-        for stride in node.strides:
-            yield from (stride.count, stride.left, stride.right, stride.out)
-            if stride.tie is not None:
-                yield from (stride.tie.shift, stride.tie.size)
+        if isinstance(node, Product):
+            yield node.shift
     elif isinstance(node, Share):
         yield from in_box(node.axes)
     elif isinstance(node, Largest):

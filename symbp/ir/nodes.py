@@ -96,6 +96,10 @@ class Fill:
     value: int = 0
 
 
+#: Of each axis of a tensor a fixed position, or a stretch (lower, stop).
+Kept = tuple[Affine | tuple[Affine, Affine], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Slice:
     """A matrix inside a tensor: one subscript per axis, where a pair stands for a stretch of the axis.
@@ -107,7 +111,7 @@ class Slice:
     """
 
     tensor: str
-    axes: tuple[Affine | tuple[Affine, Affine], ...]
+    axes: Kept
     rows: int = 1
     columns: int = 1
     transposed: bool = False
@@ -138,25 +142,12 @@ class Product:
 
 
 @dataclass(frozen=True, slots=True)
-class Tie:
-    """``0 <= a*place + b*step + shift < size``, or the step does not count; `place` says which one of a `Slide`."""
+class Sliding:
+    """A tensor in a `Slide`: what is kept of each axis, and the subscripts of the stretches, from their lower ends."""
 
-    place: int
-    a: Affine
-    b: Affine
-    shift: Affine
-    size: Affine
-
-
-@dataclass(frozen=True, slots=True)
-class Stride:
-    """An index of a `Slide`: how many values it has, and how far each next one lies in the factors and the result."""
-
-    count: Affine
-    left: Affine
-    right: Affine
-    out: Affine
-    tie: Tie | None = None
+    tensor: str
+    axes: Kept
+    subscripts: tuple[Affine, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,24 +157,16 @@ class Slide:
         out[row, place, lane] (=|+=) sum[window] left[row, place, window]*right[place, window, lane]
         out[row, window] (=|+=) sum[place, lane] left[row, place, lane]*right[window, place, lane]    if `sums_lanes`
 
-    `lanes` is the extent of the last axis of whatever has it, and strides there count in multiples of it. `start` is
-    where left, right and out begin.
+    Each index runs from 0 to its extent, and is the whole subscript of some stretch that is as long. Where a subscript
+    of several indices leads out of its stretch, nothing is added. `extents` are those of all indices.
     """
 
-    left: str
-    right: str
-    out: str
-    lanes: Affine
-    start: tuple[Affine, Affine, Affine]
-    row: Stride
-    places: tuple[Stride, ...]
-    window: tuple[Stride, ...]
+    left: Sliding
+    right: Sliding
+    out: Sliding
+    extents: tuple[Affine, ...]
     sums_lanes: bool
     accumulate: bool
-
-    @property
-    def strides(self) -> tuple[Stride, ...]:
-        return (self.row, *self.places, *self.window)
 
 
 @dataclass(frozen=True, slots=True)

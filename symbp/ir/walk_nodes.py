@@ -13,6 +13,7 @@ from symbp.ir.nodes import (
     Dealt,
     Factor,
     If,
+    Kept,
     Largest,
     Loop,
     Node,
@@ -24,6 +25,7 @@ from symbp.ir.nodes import (
     Share,
     Slice,
     Slide,
+    Sliding,
     Spread,
     Store,
     Track,
@@ -50,12 +52,17 @@ def substitute(
     def bound(value: Bound) -> Bound:
         return Bound(tuple(v.substitute(mapping) for v in value.values))
 
-    def part(value: Slice) -> Slice:
-        axes = tuple(
+    def axes(values: Kept) -> Kept:
+        return tuple(
             a.substitute(mapping) if isinstance(a, Affine) else (a[0].substitute(mapping), a[1].substitute(mapping))
-            for a in value.axes
+            for a in values
         )
-        return Slice(value.tensor, axes, value.rows, value.columns, value.transposed)
+
+    def part(value: Slice) -> Slice:
+        return Slice(value.tensor, axes(value.axes), value.rows, value.columns, value.transposed)
+
+    def sliding(value: Sliding) -> Sliding:
+        return Sliding(value.tensor, axes(value.axes), value.subscripts)
 
     def dealt(axis: Dealt) -> Dealt:
         return Dealt(names.get(axis.index, axis.index), bound(axis.lower), bound(axis.stop))
@@ -85,8 +92,7 @@ def substitute(
             shift = node.shift.substitute(mapping)
             return Product(part(node.out), part(node.left), part(node.right), node.accumulate, node.triangle, shift)
         if isinstance(node, Slide):
-            left, right, out = (s.substitute(mapping) for s in node.start)
-            return replace(node, start=(left, right, out))
+            return replace(node, left=sliding(node.left), right=sliding(node.right), out=sliding(node.out))
         if isinstance(node, Share):
             return Share(tuple(map(dealt, node.axes)), tuple(map(change, node.body)))
         if isinstance(node, Once):

@@ -1,12 +1,12 @@
 """Products of something that slides with something that does not, where samples are the lanes of vector registers.
 
-    out[m, p, l]  (=|+=)  sum[t] left[m, p, t]*right[p + t, l]        convolve: its input's gradient is one, too
-    out[m, n]     (=|+=)  sum[p, l] left[m, p, l]*right[n + p, l]     correlate: the gradient of its kernel
+    convolve("o c u, c p+u b -> o p b", K, x, z)        z[o, p, b] = sum[c, u] K[o, c, u]*x[c, p + u, b]
+    convolve("o c u, o i-u b -> c i b", K, z_bar, x_bar)                            the gradient of its input
+    correlate("o p b, c p+u b -> o c u", z_bar, x, K_bar)                           the gradient of its kernel
 
-The last axis, `l`, counts samples: neighbours in memory do the same work on different samples, so that no window,
-stride or odd extent ever leaves a register half empty, and nothing is copied into patches. All other axes are steps
-through flat memory, given as numbers: how far a row, a place, a tap lies from the next. A tap that would fall off an
-edge is left out, as its bound says, so that padding costs nothing.
+The last axis, here `b`, counts samples: neighbours in memory do the same work on different samples, so that no window,
+stride or odd extent ever leaves a register half empty, and nothing is copied into patches. A tap that would fall off an
+edge is left out, so that padding costs nothing.
 
 Each element of `convolve` is one chain of fused multiply-adds in the order of the taps: it depends on its own sample
 alone, however many lie beside it. `correlate` adds up as many partial sums as a register has lanes, and then these; its
@@ -18,28 +18,36 @@ samples, `convolve` ran at 190 to 250 GFLOP/s and `correlate` at 80 to 160.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from numba import types
+from numba.core.errors import TypingError
+from numba.extending import intrinsic
+from numba.np.arrayobj import make_array
+
 from symbp.runtime.jit import kernel
-from symbp.runtime.shared_code import shared
+from symbp.runtime.shared_code import shared_parts
+from symbp.runtime.simd import INDEX, scalar_of
+from symbp.runtime.sliding_table import write_table
 from symbp.runtime.sliding_tiles import (
     ROWS,
     VECTOR_BYTES,
     WIDEST,
-    address,
     convolve_tile,
     correlate_tile,
     itemsize,
     number,
     numbers,
 )
+from symbp.runtime.subscripts import Roles, Subscripts, convolve_roles, correlate_roles
 
 _IN_ORDER: dict[str, Any] = {"fastmath": False, "cache": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 # The most rows of a tile by its columns; tiles of four exist only where there are registers for them.
 _ROWS_1, _ROWS_2, _ROWS_4 = (ROWS.get(columns, 1) for columns in (1, 2, 4))
-# Where the parts of a table begin: after start and row; a place has four numbers, a tap or column has eight.
-_START, _ROW, _PLACES, _TAPS = 0, 3, 6, 18
-_COLUMNS, _SUMMED = 6, 38
+# Where the parts of a table begin (see `write_table`).
+_ROW, _PLACES, _TAPS = 0, 3, 15
+_COLUMNS, _SUMMED = 3, 35
 
 
 # ------------------------------------------------------------------------------------------------------------- bounds
@@ -84,15 +92,15 @@ def _same_taps(taps, i, j, k, other):
 # ----------------------------------------------------------------------------------------------------------- convolve
 
 
-@shared
+@shared_parts
 def _convolve(like, left, right, out, lanes, table, adds):
     """For each place all rows and lanes; neighbouring places with the same taps are so many more lanes."""
     size = itemsize(like)
     width = VECTOR_BYTES // size
     places, taps = table + 8 * _PLACES, table + 8 * _TAPS
-    rows, left_row, out_row = number(table, _ROW), number(table, _ROW + 1), number(table, _ROW + 2) * lanes
+    rows, left_row, out_row = number(table, _ROW), number(table, _ROW + 1), number(table, _ROW + 2)
     n_k = number(places, 8)
-    merges = number(places, 9) == 0 and number(places, 10) == 1 and number(places, 11) == 1
+    merges = number(places, 9) == 0 and number(places, 10) == lanes and number(places, 11) == lanes
     for i in range(number(places, 0)):
         for j in range(number(places, 4)):
             k = 0
@@ -104,19 +112,19 @@ def _convolve(like, left, right, out, lanes, table, adds):
                 first_1, last_1 = _inside(taps + 64, i, j, k)
                 first_2, last_2 = _inside(taps + 128, i, j, k)
                 first_3, last_3 = _inside(taps + 192, i, j, k)
-                left_at = number(table, 0) + i * number(places, 1) + j * number(places, 5) + k * number(places, 9)
+                left_at = i * number(places, 1) + j * number(places, 5) + k * number(places, 9)
                 left_at += first_0 * number(taps, 1) + first_1 * number(taps, 9)
                 left_at += first_2 * number(taps, 17) + first_3 * number(taps, 25)
-                right_at = number(table, 1) + i * number(places, 2) + j * number(places, 6) + k * number(places, 10)
+                right_at = i * number(places, 2) + j * number(places, 6) + k * number(places, 10)
                 right_at += first_0 * number(taps, 2) + first_1 * number(taps, 10)
                 right_at += first_2 * number(taps, 18) + first_3 * number(taps, 26)
-                out_at = number(table, 2) + i * number(places, 3) + j * number(places, 7) + k * number(places, 11)
+                out_at = i * number(places, 3) + j * number(places, 7) + k * number(places, 11)
                 steps = numbers(
                     (
-                        (last_0 - first_0, number(taps, 1), number(taps, 2) * lanes),
-                        (last_1 - first_1, number(taps, 9), number(taps, 10) * lanes),
-                        (last_2 - first_2, number(taps, 17), number(taps, 18) * lanes),
-                        (last_3 - first_3, number(taps, 25), number(taps, 26) * lanes),
+                        (last_0 - first_0, number(taps, 1), number(taps, 2)),
+                        (last_1 - first_1, number(taps, 9), number(taps, 10)),
+                        (last_2 - first_2, number(taps, 17), number(taps, 18)),
+                        (last_3 - first_3, number(taps, 25), number(taps, 26)),
                     )
                 )
                 at, end = 0, run * lanes
@@ -125,7 +133,7 @@ def _convolve(like, left, right, out, lanes, table, adds):
                     columns = _columns(vectors)
                     taken = min(end - at, columns * width)
                     tiles = _tiles(rows, columns)
-                    here, there = (right_at * lanes + at) * size, (out_at * lanes + at) * size
+                    here, there = (right_at + at) * size, (out_at + at) * size
                     row = 0
                     for tile in range(tiles):
                         height = (rows - row + tiles - tile - 1) // (tiles - tile)
@@ -193,13 +201,13 @@ def _within(axis, steps, columns, c_0, c_1, c_2, c_3):
     return first, max(first, last)
 
 
-@shared
+@shared_parts
 def _correlate(like, left, right, out, lanes, table, adds):
     """Columns that a bound tells apart come one by one, all others in tiles; the sum runs inside."""
     size = itemsize(like)
     columns, places = table + 8 * _COLUMNS, table + 8 * _SUMMED
-    rows, left_row, out_row = number(table, _ROW), number(table, _ROW + 1) * lanes, number(table, _ROW + 2)
-    merges = number(places, 7) == 1 and number(places, 8) == 1
+    rows, left_row, out_row = number(table, _ROW), number(table, _ROW + 1), number(table, _ROW + 2)
+    merges = number(places, 7) == lanes and number(places, 8) == lanes
     together = _together(columns, 0) * _together(columns, 1) * _together(columns, 2) * _together(columns, 3)
     for c_0 in range(number(columns, 0) if number(columns, 3) >= 0 else 1):
         for c_1 in range(number(columns, 8) if number(columns, 11) >= 0 else 1):
@@ -208,20 +216,20 @@ def _correlate(like, left, right, out, lanes, table, adds):
                     first_i, last_i = _within(0, number(places, 0), columns, c_0, c_1, c_2, c_3)
                     first_j, last_j = _within(1, number(places, 3), columns, c_0, c_1, c_2, c_3)
                     first_k, last_k = _within(2, number(places, 6), columns, c_0, c_1, c_2, c_3)
-                    left_at = number(table, 0) + first_i * number(places, 1)
+                    left_at = first_i * number(places, 1)
                     left_at += first_j * number(places, 4) + first_k * number(places, 7)
-                    base = number(table, 1) + first_i * number(places, 2)
+                    base = first_i * number(places, 2)
                     base += first_j * number(places, 5) + first_k * number(places, 8)
                     base += c_0 * number(columns, 1) + c_1 * number(columns, 9)
                     base += c_2 * number(columns, 17) + c_3 * number(columns, 25)
-                    to = number(table, 2) + c_0 * number(columns, 2) + c_1 * number(columns, 10)
+                    to = c_0 * number(columns, 2) + c_1 * number(columns, 10)
                     to += c_2 * number(columns, 18) + c_3 * number(columns, 26)
                     many = last_k - first_k
                     run = many * lanes if merges else lanes
                     steps = (
-                        (last_i - first_i, number(places, 1) * lanes, number(places, 2) * lanes),
-                        (last_j - first_j, number(places, 4) * lanes, number(places, 5) * lanes),
-                        (min(many, 1) if merges else many, number(places, 7) * lanes, number(places, 8) * lanes),
+                        (last_i - first_i, number(places, 1), number(places, 2)),
+                        (last_j - first_j, number(places, 4), number(places, 5)),
+                        (min(many, 1) if merges else many, number(places, 7), number(places, 8)),
                     )
                     n = 0
                     while n < together:
@@ -231,10 +239,10 @@ def _correlate(like, left, right, out, lanes, table, adds):
                         tables = numbers(
                             (
                                 steps,
-                                ((base + _column(n, columns, 1)) * lanes, to + _column(n, columns, 2)),
-                                ((base + _column(n_1, columns, 1)) * lanes, to + _column(n_1, columns, 2)),
-                                ((base + _column(n_2, columns, 1)) * lanes, to + _column(n_2, columns, 2)),
-                                ((base + _column(n_3, columns, 1)) * lanes, to + _column(n_3, columns, 2)),
+                                (base + _column(n, columns, 1), to + _column(n, columns, 2)),
+                                (base + _column(n_1, columns, 1), to + _column(n_1, columns, 2)),
+                                (base + _column(n_2, columns, 1), to + _column(n_2, columns, 2)),
+                                (base + _column(n_3, columns, 1), to + _column(n_3, columns, 2)),
                             )
                         )
                         tiles = _tiles(rows, width)
@@ -245,7 +253,7 @@ def _correlate(like, left, right, out, lanes, table, adds):
                                 like,
                                 height,
                                 width,
-                                left + (left_at * lanes + row * left_row) * size,
+                                left + (left_at + row * left_row) * size,
                                 left_row,
                                 right,
                                 out + row * out_row * size,
@@ -261,46 +269,54 @@ def _correlate(like, left, right, out, lanes, table, adds):
 # ------------------------------------------------------------------------------------------------------- what is called
 
 
-@kernel(inline="always", cache=False)
-def convolve(left, right, out, lanes, start, row, places, taps):
-    """``out[m, p, l] = sum[t] left[m, p, t]*right[p, t, l]``, a product with something that slides.
+@intrinsic(prefer_literal=True)
+def convolve(typing_context: Any, subscripts: Any, left: Any, right: Any, out: Any) -> Any:
+    """``out[m, p, l] = sum[t] left[m, p, t]*right[p, t, l]``, with subscripts as `symbp.runtime.subscripts` reads them.
 
-    Arrays are C-contiguous and of one float dtype; `right` and `out` end in an axis of `lanes` samples. `start` says
-    where the first elements of left, right and out lie. Then indices, each with how many values it has and how far each
-    next one lies: `row` ``(count, left, out)``, three `places` ``(count, left, right, out)``, and four `taps`
-    ``(count, left, right, place, a, b, shift, size)``, which count where ``0 <= a*place + b*tap + shift < size``, with
-    `place` the number of one of the places, or -1 for everywhere. Distances in `right` and `out` are in multiples of
-    `lanes`. Nothing is checked.
+    Arrays are of one float dtype, and samples, the last axis of `right` and `out`, lie side by side. There are up to
+    three places p, and up to four indices t in a window. Nothing of the arrays is checked.
     """
-    like = out.dtype.type(0)
-    table = numbers((start, row, places, taps))
-    _convolve(like, (address(left), address(right), address(out), lanes, table, 0))
+    return _call(subscripts, (left, right, out), convolve_roles, _convolve, adds=False)
 
 
-@kernel(inline="always", cache=False)
-def convolve_add(left, right, out, lanes, start, row, places, taps):
+@intrinsic(prefer_literal=True)
+def convolve_add(typing_context: Any, subscripts: Any, left: Any, right: Any, out: Any) -> Any:
     """``out[m, p, l] += ..``; the rest as in :func:`convolve`."""
-    like = out.dtype.type(0)
-    table = numbers((start, row, places, taps))
-    _convolve(like, (address(left), address(right), address(out), lanes, table, 1))
+    return _call(subscripts, (left, right, out), convolve_roles, _convolve, adds=True)
 
 
-@kernel(inline="always", cache=False)
-def correlate(left, right, out, lanes, start, row, columns, places):
-    """``out[m, n] = sum[p, l] left[m, p, l]*right[n, p, l]``, summed over samples.
+@intrinsic(prefer_literal=True)
+def correlate(typing_context: Any, subscripts: Any, left: Any, right: Any, out: Any) -> Any:
+    """``out[m, n] = sum[p, l] left[m, p, l]*right[n, p, l]``, summed over samples, the last axis of `left` and `right`.
 
-    As :func:`convolve`, but for `left` and `right` ending in the axis of samples: four `columns`
-    ``(count, right, out, place, a, b, shift, size)``, of whose sums the places with ``0 <= a*column + b*place + shift <
-    size`` are part, and three `places` ``(count, left, right)``.
+    As :func:`convolve`, but for the window, which is n.
     """
-    like = out.dtype.type(0)
-    table = numbers((start, row, columns, places))
-    _correlate(like, (address(left), address(right), address(out), lanes, table, 0))
+    return _call(subscripts, (left, right, out), correlate_roles, _correlate, adds=False)
 
 
-@kernel(inline="always", cache=False)
-def correlate_add(left, right, out, lanes, start, row, columns, places):
+@intrinsic(prefer_literal=True)
+def correlate_add(typing_context: Any, subscripts: Any, left: Any, right: Any, out: Any) -> Any:
     """``out[m, n] += ..``; the rest as in :func:`correlate`."""
-    like = out.dtype.type(0)
-    table = numbers((start, row, columns, places))
-    _correlate(like, (address(left), address(right), address(out), lanes, table, 1))
+    return _call(subscripts, (left, right, out), correlate_roles, _correlate, adds=True)
+
+
+def _call(
+    text: Any, arrays: tuple[Any, ...], roles: Callable[[Subscripts], Roles], parts: dict[Any, Any], *, adds: bool
+) -> Any:
+    """A table for the arrays, and a call with it."""
+    if not isinstance(text, types.StringLiteral):
+        return None
+    try:
+        subscripts = Subscripts.read(text.literal_value)
+        found = roles(subscripts)
+    except ValueError as error:
+        raise TypingError(str(error)) from None
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        given = [make_array(kind)(context, builder, value) for kind, value in zip(arrays, arguments[1:], strict=True)]
+        table = write_table(builder, subscripts, found, given, sums_lanes=roles is correlate_roles)
+        part = parts[arrays[-1].dtype]
+        part.call(builder, [scalar_of(arrays[-1].dtype)(0.0), *table, INDEX(int(adds))])
+        return context.get_dummy_value()
+
+    return types.void(text, *arrays), generate

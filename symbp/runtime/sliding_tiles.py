@@ -18,7 +18,6 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
-from numba.np.arrayobj import make_array
 
 from symbp.runtime.simd import (
     INDEX,
@@ -76,16 +75,6 @@ def number(typing_context: Any, table: Any, place: Any) -> Any:
         return builder.load(builder.gep(_pointer(builder, arguments[0], INDEX), [arguments[1]]))
 
     return types.intp(types.intp, types.intp), generate
-
-
-@intrinsic
-def address(typing_context: Any, array: Any) -> Any:
-    """Where an array begins."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.ptrtoint(make_array(array)(context, builder, arguments[0]).data, INDEX)
-
-    return types.intp(array), generate
 
 
 def _pointer(builder: Any, place: Any, kind: Any) -> Any:

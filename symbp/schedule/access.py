@@ -75,11 +75,11 @@ def accesses(nodes: Iterable[Node]) -> Iterator[Access]:
                 yield Access(node.out.tensor, _fixed(node.out), False)
             yield Access(node.out.tensor, _fixed(node.out), True)
         elif isinstance(node, Slide):
-            for name in (node.left, node.right):
-                yield Access(name, None, False)
+            for sliding in (node.left, node.right):
+                yield Access(sliding.tensor, None, False)
             if node.accumulate:
-                yield Access(node.out, None, False)
-            yield Access(node.out, None, True)
+                yield Access(node.out.tensor, None, False)
+            yield Access(node.out.tensor, None, True)
         elif isinstance(node, Contract):
             for factor in (node.left, node.right):
                 yield Access(factor.tensor, _first(factor), False)

@@ -252,11 +252,11 @@ class _Counter:
         return Cost(flops, in_products=flops)
 
     def _slide(self, slide: Slide) -> Cost:
-        """Steps that a tie leaves out, at the edge of what is slid over, count as well."""
-        self._keep_whole(slide.left)
-        self._keep_whole(slide.right)
-        self._keep_whole(slide.out, Update.ADD if slide.accumulate else Update.SET)
-        flops = 2 * _times((slide.lanes, *(stride.count for stride in slide.strides)))
+        """Steps that are left out, at the edge of what is slid over, count as well."""
+        self._keep_whole(slide.left.tensor)
+        self._keep_whole(slide.right.tensor)
+        self._keep_whole(slide.out.tensor, Update.ADD if slide.accumulate else Update.SET)
+        flops = 2 * _times(slide.extents)
         return Cost(flops, in_products=flops)
 
     def _kept(self, part: Slice) -> list[Affine]:

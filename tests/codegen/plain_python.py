@@ -23,6 +23,7 @@ from symbp.codegen import CPU, emit
 from symbp.ir import DType
 from symbp.ir.plan import Memory, Plan
 from symbp.runtime.shares import share
+from symbp.runtime.subscripts import Subscripts
 
 RUBBISH = -(10**15)
 
@@ -97,44 +98,30 @@ def _adding(product: Callable[..., None]) -> Callable[..., None]:
     return add
 
 
-def _sliding(sums_lanes: bool, adds: bool) -> Callable[..., None]:
-    """The four functions of products that slide, one number after the other."""
+def _sliding(adds: bool) -> Callable[..., None]:
+    """``convolve`` and ``correlate`` alike: every index beside every other, and the sum over those that `out` lacks."""
 
-    def run(left: Any, right: Any, out: Any, lanes: int, start: Any, row: Any, third: Any, fourth: Any) -> None:
-        places, window = (fourth, third) if sums_lanes else (third, fourth)
-        flat = [np.asarray(a).reshape(-1) for a in (left, right, out)]
-        made = {}
-        for m, *p in np.ndindex(row[0], *(n for n, *_ in places), *(n for n, *_ in window)):
-            p, t = p[:3], p[3:]
-            values = []
-            for number, (_, _, _, place, a, b, shift, size) in zip(t, window, strict=True):
-                one, other = (b, a) if sums_lanes else (a, b)
-                values.append(place < 0 or 0 <= one * p[place] + other * number + shift < size)
-            of_place, of_window = zip(*places, strict=True), zip(*window, strict=True)
-            steps, strides = [np.array(list(v)) for v in of_place], [np.array(list(v)) for v in of_window]
-            if sums_lanes:  # left and right end in lanes
-                at = [start[0] + m * row[1] + p @ steps[1], start[1] + p @ steps[2] + t @ strides[1]]
-                at.append(start[2] + m * row[2] + t @ strides[2])
-                value = 0.0
-                if all(values):
-                    one, two = (flat[k][at[k] * lanes : (at[k] + 1) * lanes] for k in (0, 1))
-                    assert one.size == two.size == lanes
-                    value = one @ two
-                made[at[2]] = made.get(at[2], 0.0) + value
-            else:
-                at = [start[0] + m * row[1] + p @ steps[1] + t @ strides[1], start[1] + p @ steps[2] + t @ strides[2]]
-                at.append(start[2] + m * row[2] + p @ steps[3])
-                value = np.zeros(lanes)
-                if all(values):
-                    assert 0 <= at[0] < flat[0].size
-                    assert 0 <= at[1] * lanes <= flat[1].size - lanes
-                    value = flat[0][at[0]] * flat[1][at[1] * lanes : (at[1] + 1) * lanes]
-                made[at[2]] = made.get(at[2], 0.0) + value
-        width = 1 if sums_lanes else lanes
-        for at, value in made.items():
-            part = flat[2][at * width : (at + 1) * width]
-            assert part.size == width
-            part[:] = value + part if adds else value
+    def run(text: str, left: Any, right: Any, out: Any) -> None:
+        subscripts = Subscripts.read(text)
+        arrays = [np.asarray(a) for a in (left, right, out)]
+        assert [len(s) for s in subscripts.arrays] == [a.ndim for a in arrays], f"{text}: {[a.shape for a in arrays]}"
+        names = subscripts.indices
+        extents = {}
+        for array, part in zip(arrays, subscripts.arrays, strict=True):
+            for extent, subscript in zip(array.shape, part, strict=True):
+                assert extents.setdefault(subscript.alone, extent) == extent or subscript.alone is None, text
+        values = dict(zip(names, np.indices([extents[n] for n in names]), strict=True))
+        product: Any = 1.0
+        for array, part in zip(arrays[:2], subscripts.arrays[:2], strict=True):
+            at = [s.shift + sum(factor * values[n] for n, factor in s.factors.items()) for s in part]
+            inside = np.logical_and.reduce([(k >= 0) & (k < n) for k, n in zip(at, array.shape, strict=True)])
+            safe = [np.clip(k, 0, n - 1) for k, n in zip(at, array.shape, strict=True)]
+            product = product * np.where(inside, array[tuple(safe)], 0.0)
+        made = [s.alone for s in subscripts.arrays[2]]
+        kept = [n for n in names if n in made]
+        total = product.sum(axis=tuple(k for k, n in enumerate(names) if n not in made))
+        total = np.transpose(total, [kept.index(n) for n in made])
+        np.copyto(out, total + out if adds else total)
 
     return run
 
@@ -152,10 +139,10 @@ RUNTIME: dict[str, Callable[..., Any]] = {
     "share": share.py_func,
     "view": view,
     "apart": lambda index: index,
-    "convolve": _sliding(False, False),
-    "convolve_add": _sliding(False, True),
-    "correlate": _sliding(True, False),
-    "correlate_add": _sliding(True, True),
+    "convolve": _sliding(adds=False),
+    "convolve_add": _sliding(adds=True),
+    "correlate": _sliding(adds=False),
+    "correlate_add": _sliding(adds=True),
     "matmul": matmul,
     "matmul_add": matmul_add,
     "matmul_lower": matmul_lower,

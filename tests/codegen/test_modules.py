@@ -82,7 +82,8 @@ def test_no_view_is_only_written_in_vain(name: str) -> None:
                 elif places.get(node.value.id) in ("workspace", "positions"):
                     written[node.value.id] = function.name
             elif isinstance(node, ast.Call) and ast.unparse(node.func).startswith(("matmul", "convolve", "correlate")):
-                for part in (node.args[0], node.args[1]):
+                first = isinstance(node.args[0], ast.Constant)  # the subscripts
+                for part in node.args[first : first + 2]:
                     read |= {n.id for n in ast.walk(part) if isinstance(n, ast.Name)}
     assert set(written) <= read, f"never read: {sorted(set(written) - read)}"
 

@@ -45,21 +45,7 @@ def predict_rows(params, x, chunk, out, first, last):
 
     # conv_z_sum[o, p, q, b] = sum[c, u, v] x_lanes[c, p + u, q + v, b]
     #     *conv_K[o, c, u, v]
-    convolve(
-        conv_K,
-        x_lanes,
-        conv_z_sum,
-        rows,
-        (0, 0, 0),
-        (4, 9, 100),
-        ((1, 0, 0, 0), (10, 0, 12, 10), (10, 0, 1, 1)),
-        (
-            (1, 0, 0, -1, 0, 1, 0, 1),
-            (1, 9, 144, -1, 0, 1, 0, 1),
-            (3, 3, 12, -1, 0, 1, 0, 1),
-            (3, 1, 1, -1, 0, 1, 0, 1),
-        ),
-    )
+    convolve("o c u v, c p+u q+v b -> o p q b", conv_K, x_lanes, conv_z_sum)
 
     for o in range(4):
         # conv[o, p, q, b] = relu(conv_z_sum[o, p, q, b] + conv_c[o])
@@ -123,21 +109,7 @@ def forward_rows(params, x, label, workspace, chunk, first, last):
 
     # conv_z_sum[o, p, q, b] = sum[c, u, v] x_lanes[c, p + u, q + v, b]
     #     *conv_K[o, c, u, v]
-    convolve(
-        conv_K,
-        x_lanes,
-        conv_z_sum,
-        rows,
-        (0, 0, 0),
-        (4, 9, 100),
-        ((1, 0, 0, 0), (10, 0, 12, 10), (10, 0, 1, 1)),
-        (
-            (1, 0, 0, -1, 0, 1, 0, 1),
-            (1, 9, 144, -1, 0, 1, 0, 1),
-            (3, 3, 12, -1, 0, 1, 0, 1),
-            (3, 1, 1, -1, 0, 1, 0, 1),
-        ),
-    )
+    convolve("o c u v, c p+u q+v b -> o p q b", conv_K, x_lanes, conv_z_sum)
 
     for o in range(4):
         # conv[o, p, q, b] = relu(conv_z_sum[o, p, q, b] + conv_c[o])
@@ -286,21 +258,7 @@ def backward_rows(params, label, workspace, chunk, chunk_positions, first, last)
 
     # conv_K_bar_part[o, c, u, v] = sum[b, p, q] x_lanes[c, p + u, q + v, b]
     #     *conv_z_bar[o, p, q, b]
-    correlate(
-        conv_z_bar,
-        x_lanes,
-        conv_K_bar_part,
-        rows,
-        (0, 0, 0),
-        (4, 100, 9),
-        (
-            (1, 0, 0, -1, 0, 1, 0, 1),
-            (1, 144, 9, -1, 0, 1, 0, 1),
-            (3, 12, 3, -1, 0, 1, 0, 1),
-            (3, 1, 1, -1, 0, 1, 0, 1),
-        ),
-        ((1, 0, 0), (10, 10, 12), (10, 1, 1)),
-    )
+    correlate("o p q b, c p+u q+v b -> o c u v", conv_z_bar, x_lanes, conv_K_bar_part)
 
 
 @piece

@@ -121,21 +121,7 @@ def backward_rows(params, x, workspace, chunk, first, last):
 
     # a_bar_part[t] = sum[b, k, s] h[s, b, k]*h_pre_bar[s + t, b, k]
     #     where s + t <= 11
-    correlate(
-        h,
-        h_pre_bar,
-        a_bar_part,
-        6,
-        (0, 0, 0),
-        (1, 0, 0),
-        (
-            (1, 0, 0, -1, 0, 1, 0, 1),
-            (1, 0, 0, -1, 0, 1, 0, 1),
-            (1, 0, 0, -1, 0, 1, 0, 1),
-            (12, rows, 1, 1, -1, -1, 11, 1099511627776),
-        ),
-        ((1, 0, 0), (12, rows, rows), (rows, 1, 1)),
-    )
+    correlate("s b k, s+t b k -> t", h[:12], h_pre_bar, a_bar_part)
 
     # start_bar_part[k] = sum[b] h_bar[0, b, k]
     start_bar_part[:] = real(0.0)

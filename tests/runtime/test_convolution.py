@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
+from numba.core.errors import TypingError
 
 from symbp.runtime.convolution import convolve, convolve_add, correlate, correlate_add
 from symbp.runtime.jit import kernel
 
-EVERYWHERE = (-1, 0, 1, 0, 1)
-ALONE = (1, 0, 0, *EVERYWHERE)
 
+@cache
+def compiled(function: Any, subscripts: str) -> Any:
+    @kernel(cache=False)
+    def run(left, right, out):  # type: ignore[no-untyped-def]
+        function(subscripts, left, right, out)
 
-@kernel(cache=False)
-def run_convolve(left, right, out, lanes, start, row, places, taps, adds):  # type: ignore[no-untyped-def]
-    if adds:
-        convolve_add(left, right, out, lanes, start, row, places, taps)
-    else:
-        convolve(left, right, out, lanes, start, row, places, taps)
-
-
-@kernel(cache=False)
-def run_correlate(left, right, out, lanes, start, row, columns, places, adds):  # type: ignore[no-untyped-def]
-    if adds:
-        correlate_add(left, right, out, lanes, start, row, columns, places)
-    else:
-        correlate(left, right, out, lanes, start, row, columns, places)
+    return run
 
 
 @dataclass(frozen=True)
@@ -75,41 +68,16 @@ class Layer:
             found[:, u, v] = padded[:, rows, columns]
         return found
 
+    @property
+    def slides(self) -> str:
+        p, q = (f"{self.stride}*{p}+{self.dilation}*{u}-{self.pad}" for p, u in ("pu", "qv"))
+        return f"c {p} {q} b"
+
     def forward(self, x: Any, K: Any, z: Any, adds: bool) -> None:
-        (height, width), (p, q), (u, v) = self.size, self.places, self.window
-        start, row = (0, -self.pad * (width + 1), 0), (self.results, self.channels * u * v, p * q)
-        places = ((1, 0, 0, 0), (p, 0, self.stride * width, q), (q, 0, self.stride, 1))
-        bounds = [EVERYWHERE, EVERYWHERE]
-        if self.pad:
-            bounds = [
-                (1, self.stride, self.dilation, -self.pad, height),
-                (2, self.stride, self.dilation, -self.pad, width),
-            ]
-        taps = (
-            ALONE,
-            (self.channels, u * v, height * width, *EVERYWHERE),
-            (u, v, self.dilation * width, *bounds[0]),
-            (v, 1, self.dilation, *bounds[1]),
-        )
-        run_convolve(K, x, z, self.samples, start, row, places, taps, adds)
+        compiled(convolve_add if adds else convolve, f"o c u v, {self.slides} -> o p q b")(K, x, z)
 
     def kernel_gradient(self, x: Any, K: Any, z: Any, adds: bool) -> None:
-        (height, width), (p, q), (u, v) = self.size, self.places, self.window
-        start, row = (0, -self.pad * (width + 1), 0), (self.results, p * q, self.channels * u * v)
-        bounds = [EVERYWHERE, EVERYWHERE]
-        if self.pad:
-            bounds = [
-                (1, self.dilation, self.stride, -self.pad, height),
-                (2, self.dilation, self.stride, -self.pad, width),
-            ]
-        columns = (
-            ALONE,
-            (self.channels, height * width, u * v, *EVERYWHERE),
-            (u, self.dilation * width, v, *bounds[0]),
-            (v, self.dilation, 1, *bounds[1]),
-        )
-        places = ((1, 0, 0), (p, q, self.stride * width), (q, 1, self.stride))
-        run_correlate(z, x, K, self.samples, start, row, columns, places, adds)
+        compiled(correlate_add if adds else correlate, f"o p q b, {self.slides} -> o c u v")(z, x, K)
 
 
 LAYERS = (
@@ -164,7 +132,45 @@ def test_input_gradient_of_a_stride(samples: int) -> None:
     for first in range(p):
         expected[:, 2 * first : 2 * first + u] += np.einsum("ob,ocu->cub", z_bar[:, first], K)
     found = np.full_like(expected, np.nan)
-    places = ((1, 0, 0, 0), (1, 0, 0, 0), (i, 1, 0, 1))
-    taps = (ALONE, ALONE, (o, c * u, p, *EVERYWHERE), (p, -2, 1, 2, 1, -2, 0, u))
-    run_convolve(K, z_bar, found, samples, (0, 0, 0), (c, u, i), places, taps, False)
+    compiled(convolve, "o c i-2*p, o p b -> c i b")(K, z_bar, found)
     np.testing.assert_allclose(found, expected, rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize("some", [1, 2, 13])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_each_channel_by_itself_with_several_results(channels: int, some: int) -> None:
+    """Either of two indices may be the longer, and so count the rows of a tile."""
+    random = np.random.default_rng(some)
+    K, x = random.standard_normal((4, some, channels, 3)), random.standard_normal((channels, 9, 7))
+    expected = np.einsum("omcu,cpbu->ompb", K, np.lib.stride_tricks.sliding_window_view(x, 3, 1))
+    found = np.full_like(expected, np.nan)
+    compiled(convolve, "o m c u, c p+u b -> o m p b")(K, x, found)
+    np.testing.assert_allclose(found, expected, rtol=1e-13, atol=1e-13)
+
+
+def test_parts_of_arrays() -> None:
+    """A group of channels, and some rows of the result: views with strides of their own."""
+    layer = Layer(6, 8, (7, 6), (3, 3), 5, pad=1)
+    x, K, z = layer.arrays("float64")
+    before = z.copy()
+    windows = layer.windows(x)[2:4]
+    run = compiled(convolve, f"o c u v, {layer.slides} -> o p q b")
+    run(K[3:7, 1:3], x[2:4], z[3:7])
+    expected = np.einsum("cuvpqb,ocuv->opqb", windows, K[3:7, 1:3])
+    np.testing.assert_allclose(z[3:7], expected, rtol=1e-13, atol=1e-13)
+    np.testing.assert_array_equal(np.delete(z, range(3, 7), 0), np.delete(before, range(3, 7), 0))
+
+
+@pytest.mark.parametrize(
+    ("subscripts", "message"),
+    [
+        ("o c u v, c p+u q+v b", "expected 'left, right -> out'"),
+        ("o c u, c p+u+w b -> o p b", "'w' is nowhere the whole subscript of an axis"),
+        ("o c u, c p*u b -> o p b", "expected a sum like 2*p+u-1"),
+        ("o c u, b p+u c -> o p b", "the samples last"),
+    ],
+)
+def test_what_is_wrong_with_subscripts(subscripts: str, message: str) -> None:
+    array = np.zeros((2, 2, 2))
+    with pytest.raises(TypingError, match=re.escape(message)):
+        compiled(convolve, subscripts)(array, array, array)

@@ -9,8 +9,8 @@ import pytest
 
 from symbp.check import interpret
 from symbp.ir import Affine, NonNegative, Program, Reduction
-from symbp.ir.affine import ONE, ZERO, Index, Size
-from symbp.ir.nodes import Slide, Tie
+from symbp.ir.affine import Index, Size
+from symbp.ir.nodes import Slide
 from symbp.ir.statement import Zero
 from symbp.ir.verify import verify
 from symbp.ir.walk_nodes import walk
@@ -121,45 +121,41 @@ def slides(program: Program, name: str) -> list[Slide]:
     return [n for n in nodes if isinstance(n, Slide)]
 
 
-def numbers(*values: int) -> tuple[Affine, ...]:
-    return tuple(map(Affine.of, values))
+def factors(node: Slide) -> list[str]:
+    """Left, right and result, each with its subscripts."""
+    return [f"{p.tensor}[{', '.join(map(str, p.subscripts))}]" for p in (node.left, node.right, node.out)]
 
 
-def test_every_index_is_a_count_and_steps() -> None:
+def test_every_subscript_is_told() -> None:
     program = lay_samples_last(network())
     (forward,) = slides(program, "z")
-    assert (forward.left, forward.right, forward.out, forward.lanes) == ("K", "x_lanes", "z", N_B)
-    assert (forward.row.count, forward.row.left, forward.row.out) == numbers(5, 6, 6)
-    assert [(s.count, s.left, s.right, s.out) for s in forward.places] == [numbers(6, 0, 1, 1)]
-    assert [(s.count, s.left, s.right) for s in forward.window] == [numbers(2, 3, 8), numbers(3, 1, 1)]
+    assert factors(forward) == ["K[o, c, u]", "x_lanes[c, p + u, b]", "z[o, p, b]"]
+    assert forward.extents == (N_B, *map(Affine.of, (5, 6, 2, 3)))
     assert not forward.sums_lanes
     assert not forward.accumulate
     (backward,) = slides(program, "K_bar")
-    assert (backward.left, backward.right, backward.out) == ("z", "x_lanes", "K_bar")
-    assert [(s.count, s.right, s.out) for s in backward.window] == [numbers(2, 8, 3), numbers(3, 1, 1)]
-    assert [(s.count, s.left, s.right) for s in backward.places] == [numbers(6, 1, 1)]
+    assert factors(backward) == ["z[o, p, b]", "x_lanes[c, p + u, b]", "K_bar[o, c, u]"]
     assert backward.sums_lanes
 
 
-def padded(stride: int = 1, *, more: bool = False) -> Program:
-    """``z[o, p, b] = sum[c, u] x[c, s*p + u - 1, b]*K[o, c, u]`` where it is inside x."""
+def padded(stride: int = 1, *, more: bool = False, inside: int = 7) -> Program:
+    """``z[o, p, b] = sum[c, u] x[c, s*p + u - 1, b]*K[o, c, u]`` where the subscript of x is from 0 to `inside`."""
     eq = Equations()
     b = eq.axis("b", "n_b")
     c, o, p, u = axes(eq, c=2, o=5, p=8 // stride, u=3)
     x, K = eq.given("x", c, eq.axis("i", 8), b), eq.given("K", o, c, u)
     at = Affine.of(p) * stride + u - 1
-    inside = [NonNegative(at), NonNegative(7 - at)]
+    guards = [NonNegative(at), NonNegative(inside - at)]
     if more:
-        inside.append(NonNegative(Affine.of(o) - p))  # decides which elements are made
-    eq.let("z", (o, p, b), x[c, at, b] * K[o, c, u], (c, u), where=inside)
+        guards.append(NonNegative(Affine.of(o) - p))  # decides which elements are made
+    eq.let("z", (o, p, b), x[c, at, b] * K[o, c, u], (c, u), where=guards)
     return eq.program(outputs=("z",))
 
 
-@pytest.mark.parametrize("stride", [1, 2])
-def test_guards_are_bounds_of_the_window(stride: int) -> None:
+@pytest.mark.parametrize(("stride", "at"), [(1, "p + u - 1"), (2, "2*p + u - 1")])
+def test_guards_that_keep_a_subscript_inside_are_left_to_the_call(stride: int, at: str) -> None:
     (found,) = slides(padded(stride), "z")
-    assert [s.tie for s in found.window] == [None, Tie(0, Affine.of(stride), ONE, Affine.of(-1), Affine.of(8))]
-    assert found.start == (ZERO, Affine.of(-1), ZERO)
+    assert factors(found) == ["K[o, c, u]", f"x[c, {at}, b]", "z[o, p, b]"]
 
 
 def test_of_a_stride_it_is_the_kernel_that_slides() -> None:
@@ -171,14 +167,26 @@ def test_of_a_stride_it_is_the_kernel_that_slides() -> None:
     inside = [NonNegative(at), NonNegative(2 - at)]
     eq.let("x_bar", (c, i, b), z_bar[o, p, b] * K[o, c, at], (o, p), where=inside)
     (found,) = slides(eq.program(outputs=("x_bar",)), "x_bar")
-    assert (found.left, found.right, found.row.count) == ("K", "z_bar", Affine.of(2))
-    assert [(s.count, s.left, s.right, s.out) for s in found.places] == [numbers(9, 1, 0, 1)]
-    assert [(s.count, s.left, s.right) for s in found.window] == [numbers(5, 6, 4), numbers(4, -2, 1)]
-    assert found.window[1].tie == Tie(0, ONE, Affine.of(-2), ZERO, Affine.of(3))
+    assert factors(found) == ["K[o, c, i - 2*p]", "z_bar[o, p, b]", "x_bar[c, i, b]"]
 
 
-def test_other_guards_are_no_bounds() -> None:
+def test_other_guards_are_not() -> None:
     assert slides(padded(more=True), "z") == []
+    assert slides(padded(inside=6), "z") == []
+
+
+def test_a_part_of_an_axis_is_a_slice() -> None:
+    """The second of two groups of channels, and places that begin at 2."""
+    eq = Equations()
+    b = eq.axis("b", "n_b")
+    c, o, p, u = axes(eq, c=2, o=5, p=6, u=3)
+    x, K = eq.given("x", eq.axis("both", 4), eq.axis("i", 8), b), eq.given("K", o, c, u)
+    term = x[Affine.of(c) + 2, Affine.of(p) + u - 1, b] * K[o, c, u]
+    eq.let("z", (o, p, b), term, (c, u), at=(o, p, b), shape=(5, 7, N_B), starts={p: 2})
+    (found,) = slides(eq.program(outputs=("z",)), "z")
+    assert factors(found) == ["K[o, c, u]", "x[c, p + u + 1, b]", "z[o, p, b]"]
+    assert found.right.axes[0] == (Affine.of(2), Affine.of(4))
+    assert found.out.axes[1] == (Affine.of(2), Affine.of(6))
 
 
 def test_more_places_than_a_call_takes_are_loops_around_it() -> None:
@@ -192,8 +200,8 @@ def test_more_places_than_a_call_takes_are_loops_around_it() -> None:
     found = as_slide(program.statements[0], program)
     assert found is not None
     assert found.around == (n,)
-    assert found.node.start == (ZERO, Affine.of(n) * 140, Affine.of(n) * 480)
-    assert [s.count for s in found.node.places] == list(numbers(4, 5, 6))
+    assert factors(found.node) == ["K[o, u]", "x[p, q, r + u, b]", "z[o, p, q, r, b]"]
+    assert (found.node.right.axes[0], found.node.out.axes[0]) == (Affine.of(n), Affine.of(n))
 
 
 def test_where_samples_come_first_nothing_slides_by_itself() -> None:
