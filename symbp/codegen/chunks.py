@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from symbp.codegen.layout import call
+from symbp.codegen.interface import batching, chunk_count
+from symbp.codegen.layout import call, signature
 from symbp.codegen.procedure import ProcedureText, size_source
+from symbp.codegen.training import gather, kept_by_optimizer, step_arguments, train_steps_arguments
 from symbp.ir.affine import Size
 from symbp.ir.plan import SCRATCH, Cut, Memory, Plan
 from symbp.ir.statement import Reduction
+
+#: What training runs, in the order in which a step does.
+FORWARD = ("before_rows", "forward_rows", "loss_of_rows")
+BOTH = ("before_rows", "forward_rows", "backward_rows", "loss_of_rows", "after_rows", "gradients_share")
 
 _OF_CHUNK = tuple(m.value for m in (Memory.CHUNK, Memory.CHUNK_POSITIONS))
 #: What a call of a chunk or a share is given in place of the arguments of these names.
@@ -82,3 +89,83 @@ def shares_update(plan: Plan) -> bool:
     update = plan.procedure("update")
     assert update is not None
     return all(s.reduction is Reduction.NONE for nest in update.nests for s in nest.statements)
+
+
+def chunk_kernels(plan: Plan, texts: dict[str, ProcedureText], uses: dict[str, Chunks]) -> list[dict[str, Any]]:
+    """The kernels that go chunk by chunk, each with its name for one thread and for several."""
+    found: list[dict[str, Any]] = []
+    if "predict" in uses:
+        found.append(_by_chunks(uses["predict"], "predict_into", "predict_threads", ("predict_rows",)))
+        found[-1] |= {"summary": "Evaluate the model.", "returns": False}
+    if "train" not in uses:
+        return found
+    chunks = uses["train"]
+    found.append(_by_chunks(chunks, "forward", "forward_threads", FORWARD))
+    found[-1] |= {"summary": "Evaluate the loss."}
+    found.append(_by_chunks(chunks, "loss_and_grad_into", "loss_and_grad_threads", BOTH))
+    found[-1] |= {"summary": "Write the gradient of the loss to `grads`; return the loss."}
+    if "update" not in texts:
+        return found
+    update = texts["update"].arguments
+    kept = kept_by_optimizer(texts["update"])
+    arguments = step_arguments(chunks.arguments(*FORWARD), chunks.arguments(*BOTH), kept, "count")
+    vectors = {"params", "grads", *plan.state}
+    shared = shares_update(plan)
+    parts = [f"{a}[begin:end]" if shared and a in vectors else a for a in update]
+    updating = {"updating": call("update", parts, indent=8 if shared else 4), "shares_update": shared}
+    step = _by_chunks(chunks, "train_step_into", "train_step_threads", BOTH)
+    step |= {"header": signature("_train_step", arguments)}
+    found.append(
+        step | updating | {"summary": "One step of training in place: forward, backward, update. Return the loss."}
+    )
+    code_name = texts["update"].printer.code.names.name
+    inputs, _ = batching(plan, [t.name for t in plan.inputs if code_name(t.name) in arguments])
+    batched = [code_name(name) for name in inputs]
+    if batched:
+        rows = {n: f"{n}_rows" for n in batched}
+        steps = _by_chunks(chunks, "train_steps_into", "train_steps_threads", BOTH, rows, indent=4)
+        steps |= {
+            "header": signature("_train_steps", train_steps_arguments(arguments, batched)),
+            "written": "_train_steps",
+        }
+        gathers = [gather(plan.tensors[name], code_name(name)) for name in inputs]
+        text = call("update", parts, indent=12 if shared else 8)
+        found.append(steps | {"updating": text, "shares_update": shared, "batched": batched, "gathers": gathers})
+    return found
+
+
+def _by_chunks(
+    chunks: Chunks,
+    one: str,
+    threads: str,
+    names: tuple[str, ...],
+    renamed: dict[str, str] | None = None,
+    indent: int = 0,
+) -> dict[str, Any]:
+    """The pieces of a kernel that calls these procedures."""
+    written = f"_{one.removesuffix('_into')}"
+    arguments = chunks.arguments(*names)
+
+    def calls(*wanted: str, depth: int, lead: str = "") -> list[str]:
+        return chunks.calls(*(n for n in wanted if n in names), indent=depth + indent, renamed=renamed, lead=lead)
+
+    return {
+        "one": one,
+        "threads": threads,
+        "written": written,
+        "header": signature(written, arguments),
+        "longest": chunks.cut.longest,
+        "step": chunks.cut.step,
+        "chunks": str(chunks.cut.count),
+        "chunk_count": chunk_count(chunks.cut),
+        "samples": chunks.samples,
+        "samples_source": chunks.source(arguments),
+        "before": calls("before_rows", depth=4),
+        "rows": calls("predict_rows", "forward_rows", "backward_rows", depth=12),
+        "loss": calls("loss_of_rows", depth=4, lead="loss = "),
+        "after": calls("after_rows", depth=4),
+        "shares": calls("gradients_share", depth=8),
+        "updating": "",
+        "batched": [],
+        "returns": True,
+    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from symbp.codegen.chunks import Chunks, shares_update
+from symbp.codegen.chunks import BOTH, FORWARD, Chunks, chunk_kernels
 from symbp.codegen.interface import (
     batching,
     enter,
@@ -19,8 +19,9 @@ from symbp.codegen.interface import (
 from symbp.codegen.layout import call, joined_names, signature
 from symbp.codegen.layout import parts as tuple_text
 from symbp.codegen.procedure import ProcedureText, write_procedure
+from symbp.codegen.training import gather, kept_by_optimizer, step_arguments, train_steps_arguments
 from symbp.ir.plan import Plan
-from symbp.ir.program import DType, Tensor
+from symbp.ir.program import DType
 
 
 def cpu_context(plan: Plan, dtype: str) -> dict[str, Any]:
@@ -33,7 +34,7 @@ def cpu_context(plan: Plan, dtype: str) -> dict[str, Any]:
     return {
         "procedures": [_headed(one, plan) for text in texts.values() for one in (*text.parts, text)],
         "calls": _kernel_calls(plan, texts) if "forward" in texts else None,
-        "chunked": _chunked(plan, texts, chunks),
+        "chunked": chunk_kernels(plan, texts, chunks),
         "predict": predict,
         "train": train,
         "fit": fit,
@@ -75,15 +76,12 @@ def _choice(chunks: Chunks | None, one: str, threads: str) -> list[str]:
 
 #: Procedures that the interface calls, or people; others are there for kernels that put them together.
 _CALLED = ("predict_into", "forward", "backward", "update")
-#: What training runs, in the order in which a step does.
-_FORWARD = ("before_rows", "forward_rows", "loss_of_rows")
-_BOTH = ("before_rows", "forward_rows", "backward_rows", "loss_of_rows", "after_rows", "gradients_share")
 
 
 def _passes(texts: dict[str, ProcedureText], chunks: Chunks | None) -> tuple[list[str], list[str]]:
     """The arguments of the forward pass and those of the backward pass; the second of both, where a chunk does both."""
     if chunks is not None:
-        return chunks.given(chunks.arguments(*_FORWARD)), chunks.given(chunks.arguments(*_BOTH))
+        return chunks.given(chunks.arguments(*FORWARD)), chunks.given(chunks.arguments(*BOTH))
     return list(texts["forward"].given), list(texts["backward"].given)
 
 
@@ -118,20 +116,20 @@ def _train(plan: Plan, texts: dict[str, ProcedureText], chunks: Chunks | None) -
 def _fit(plan: Plan, texts: dict[str, ProcedureText], inputs: list[str], chunks: Chunks | None) -> dict[str, Any]:
     """The pieces of ``train_step`` and ``fit``."""
     forward, backward = _passes(texts, chunks)
-    kept = [f"state.{a}" for a in _kept(texts["update"])]
-    step = _step_arguments(forward, backward, kept, "state.count")
+    kept = [f"state.{a}" for a in kept_by_optimizer(texts["update"])]
+    step = step_arguments(forward, backward, kept, "state.count")
     batched, batch_size = batching(plan, inputs)
     typed = ["params: Parameters", "state: OptimizerState", *(f"{n}: ArrayLike" for n in inputs)]
     written = forward_places(plan)
     arguments = _handed(plan, step)
     many, one = ("kernels.train_steps_into", "kernels.train_step_into") if chunks is None else ("run", "run")
     if batched:
-        loop = _handed(plan, _train_steps_arguments(step, batched))
+        loop = _handed(plan, train_steps_arguments(step, batched))
         steps = call(many, loop, indent=8)
     else:
         steps = call(one, arguments, indent=8, lead="losses[first] = ")
     chosen = ("train_steps_into", "train_steps_threads") if batched else ("train_step_into", "train_step_threads")
-    checked = [f"{n}[first : first + {chunks.cut.chunk}]" for n in inputs if n in batched] if chunks else []
+    piece = chunks.cut.shortest if chunks is not None and batched else 0  # of a batch: it is one chunk
     return {
         "step_header": signature("train_step", typed, "float"),
         "step_lines": _choice(chunks, "train_step_into", "train_step_threads"),
@@ -148,43 +146,19 @@ def _fit(plan: Plan, texts: dict[str, ProcedureText], inputs: list[str], chunks:
         ),
         "explain_header": signature(
             "_first_not_finite",
-            ["params: Parameters", *(f"{n}: Array" for n in inputs), *(["first: int = 0"] if checked else [])],
+            ["params: Parameters", *(f"{n}: Array" for n in inputs), *(["first: int = 0"] if piece else [])],
             "str | None",
         ),
-        "chunk": chunks.cut.chunk if checked and chunks else 0,
-        "explain_chunk": call(
+        "piece": piece,
+        "explain_piece": call(
             "_first_not_finite",
-            [
-                "params",
-                *(f"{n}[k : k + {chunks.cut.chunk}]" if n in batched else n for n in inputs),
-                "k",
-            ],
+            ["params", *(f"{n}[k : k + {piece}]" if n in batched else n for n in inputs), "k"],
             indent=12,
-        )
-        if checked and chunks
-        else "",
+        ),
         "forward": call("kernels.forward", _handed(plan, forward), indent=12),
-        "written": [(text, place) for text, place, _ in written] if checked or chunks is None else [],
+        "written": [(text, place) for text, place, _ in written] if piece or chunks is None else [],
         "written_sizes": [s.name for s in plan.sizes() if any(s in sizes for _, _, sizes in written)],
     }
-
-
-def _step_arguments(forward: Sequence[str], backward: Sequence[str], kept: Sequence[str], count: str) -> list[str]:
-    """Arguments of ``train_step_into``: those of the functions that it calls, `kept` those of the optimizer alone."""
-    return [*merged(forward, backward), *kept, count]
-
-
-def _kept(update: ProcedureText) -> list[str]:
-    """What an update takes besides the parameters, their gradient and the count of steps."""
-    return [a for a in update.arguments if a not in ("params", "grads", "count")]
-
-
-def _train_steps_arguments(step: Sequence[str], batched: Sequence[str]) -> list[str]:
-    """Arguments of ``train_steps_into``: the data, the arrays of one batch, then which steps."""
-    ordered = list(step)
-    position = max(ordered.index(n) for n in batched) + 1
-    ordered[position:position] = [f"{n}_batch" for n in batched]
-    return [*ordered, "order", "batch", "first", "last", "losses"]
 
 
 def _enter(inputs: list[str]) -> str:
@@ -219,7 +193,7 @@ def _kernel_calls(plan: Plan, texts: dict[str, ProcedureText]) -> dict[str, Any]
     if "update" not in texts:
         return calls
     update = texts["update"].arguments
-    step = _step_arguments(forward, backward, _kept(texts["update"]), "count")
+    step = step_arguments(forward, backward, kept_by_optimizer(texts["update"]), "count")
     calls["one_update"] = call("update", update, indent=4)
     calls["train_step_header"] = signature("train_step_into", step)
     code_name = texts["forward"].printer.code.names.name
@@ -227,99 +201,13 @@ def _kernel_calls(plan: Plan, texts: dict[str, ProcedureText]) -> dict[str, Any]
     batched = [code_name(name) for name in inputs]
     calls["batched"] = batched
     if batched:
-        calls["train_steps_header"] = signature("train_steps_into", _train_steps_arguments(step, batched))
-        calls["gathers"] = [_gather(plan.tensors[name], code_name(name)) for name in inputs]
+        calls["train_steps_header"] = signature("train_steps_into", train_steps_arguments(step, batched))
+        calls["gathers"] = [gather(plan.tensors[name], code_name(name)) for name in inputs]
         calls["rows_forward"] = call("forward", _of_rows(forward, batched), indent=8, lead="losses[turn] = ")
         calls["rows_backward"] = call("backward", _of_rows(backward, batched), indent=8)
         calls["rows_update"] = call("update", update, indent=8)
     return calls
 
 
-def _chunked(plan: Plan, texts: dict[str, ProcedureText], uses: dict[str, Chunks]) -> list[dict[str, Any]]:
-    """The kernels that go chunk by chunk, each with its name for one thread and for several."""
-    found: list[dict[str, Any]] = []
-    if "predict" in uses:
-        found.append(_over_chunks(uses["predict"], "predict_into", "predict_threads", ("predict_rows",)))
-        found[-1] |= {"summary": "Evaluate the model.", "returns": False}
-    if "train" not in uses:
-        return found
-    chunks = uses["train"]
-    found.append(_over_chunks(chunks, "forward", "forward_threads", _FORWARD))
-    found[-1] |= {"summary": "Evaluate the loss."}
-    found.append(_over_chunks(chunks, "loss_and_grad_into", "loss_and_grad_threads", _BOTH))
-    found[-1] |= {"summary": "Write the gradient of the loss to `grads`; return the loss."}
-    if "update" not in texts:
-        return found
-    update = texts["update"].arguments
-    kept = _kept(texts["update"])
-    arguments = _step_arguments(chunks.arguments(*_FORWARD), chunks.arguments(*_BOTH), kept, "count")
-    vectors = {"params", "grads", *plan.state}
-    shared = shares_update(plan)
-    parts = [f"{a}[begin:end]" if shared and a in vectors else a for a in update]
-    updating = {"updating": call("update", parts, indent=8 if shared else 4), "shares_update": shared}
-    step = _over_chunks(chunks, "train_step_into", "train_step_threads", _BOTH)
-    step |= {"header": signature("_train_step", arguments)}
-    found.append(
-        step | updating | {"summary": "One step of training in place: forward, backward, update. Return the loss."}
-    )
-    code_name = texts["update"].printer.code.names.name
-    inputs, _ = batching(plan, [t.name for t in plan.inputs if code_name(t.name) in arguments])
-    batched = [code_name(name) for name in inputs]
-    if batched:
-        rows = {n: f"{n}_rows" for n in batched}
-        steps = _over_chunks(chunks, "train_steps_into", "train_steps_threads", _BOTH, rows, indent=4)
-        steps |= {
-            "header": signature("_train_steps", _train_steps_arguments(arguments, batched)),
-            "written": "_train_steps",
-        }
-        gathers = [_gather(plan.tensors[name], code_name(name)) for name in inputs]
-        text = call("update", parts, indent=12 if shared else 8)
-        found.append(steps | {"updating": text, "shares_update": shared, "batched": batched, "gathers": gathers})
-    return found
-
-
-def _over_chunks(
-    chunks: Chunks,
-    one: str,
-    threads: str,
-    names: tuple[str, ...],
-    renamed: dict[str, str] | None = None,
-    indent: int = 0,
-) -> dict[str, Any]:
-    """The pieces of a kernel that calls these procedures."""
-    written = f"_{one.removesuffix('_into')}"
-    arguments = chunks.arguments(*names)
-
-    def calls(*wanted: str, depth: int, lead: str = "") -> list[str]:
-        return chunks.calls(*(n for n in wanted if n in names), indent=depth + indent, renamed=renamed, lead=lead)
-
-    return {
-        "one": one,
-        "threads": threads,
-        "written": written,
-        "header": signature(written, arguments),
-        "chunk": chunks.cut.chunk,
-        "samples": chunks.samples,
-        "samples_source": chunks.source(arguments),
-        "before": calls("before_rows", depth=4),
-        "rows": calls("predict_rows", "forward_rows", "backward_rows", depth=12),
-        "loss": calls("loss_of_rows", depth=4, lead="loss = "),
-        "after": calls("after_rows", depth=4),
-        "shares": calls("gradients_share", depth=8),
-        "updating": "",
-        "batched": [],
-        "returns": True,
-    }
-
-
 def _of_rows(arguments: tuple[str, ...], batched: list[str]) -> list[str]:
     return [f"{a}_rows" if a in batched else a for a in arguments]
-
-
-def _gather(tensor: Tensor, name: str) -> str:
-    """Copy one sample of an input to its row of the batch, element by element."""
-    indices = [f"i{k}" for k in range(1, tensor.rank)]
-    here, there = (", ".join([first, *indices]) for first in ("row", "sample"))
-    lines = [f"for {i} in range({name}.shape[{k}]):" for k, i in enumerate(indices, start=1)]
-    lines.append(f"{name}_batch[{here}] = {name}[{there}]")
-    return "\n".join("    " * depth + line for depth, line in enumerate(lines))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from symbp.codegen.layout import call, parts
 from symbp.codegen.printer import CodePrinter, Names
 from symbp.errors import ShapeError, SpecError
-from symbp.ir.affine import Affine, Size
-from symbp.ir.plan import FIRST, SCRATCH, Memory, ParameterSlot, Plan
+from symbp.ir.affine import ZERO, Affine, Size
+from symbp.ir.plan import CHUNKS, FIRST, NUMBER, SCRATCH, Cut, Memory, ParameterSlot, Plan
 from symbp.ir.program import DType, Tensor
 from symbp.ir.text import statement_text
 
@@ -42,6 +43,7 @@ class ScratchFunction:
     count: str
     dtype: str
     by_worker: bool = False  # a row of it for each worker
+    chunks: str = ""  # how many chunks there are, where its length depends on that
 
 
 _index_code = CodePrinter("float64", Names())
@@ -144,7 +146,10 @@ def scratch_functions(plan: Plan) -> list[ScratchFunction]:
         purpose = "evaluating the model" if use == "predict" else "one step of training"
         for memory, count in memories.items():
             name = f"{use}_{memory.value}"
-            sizes = tuple(s.name for s in count.sizes())
+            cut = plan.cuts.get(use)
+            chunks = chunk_count(cut) if cut is not None and CHUNKS in count.sizes() else ""
+            named = (*(cut.extent.sizes() if cut is not None and chunks else ()), *count.sizes())
+            sizes = tuple(s.name for s in dict.fromkeys(named) if s != CHUNKS)
             whole = memory in (Memory.POSITIONS, Memory.CHUNK_POSITIONS)
             what = "positions of maxima in" if whole else "intermediates of"
             by_worker = memory in (Memory.CHUNK, Memory.CHUNK_POSITIONS)
@@ -157,6 +162,7 @@ def scratch_functions(plan: Plan) -> list[ScratchFunction]:
                     _index_code.affine(count),
                     "np.int64" if whole else "DTYPE",
                     by_worker,
+                    chunks,
                 )
             )
     return found
@@ -180,18 +186,23 @@ def forward_places(plan: Plan, workspace: str = "workspace") -> list[tuple[str, 
             left[places[statement.tensor].memory, places[statement.tensor].offset] = statement.tensor
     found = []
     for name, text in equations.items():
-        place, shape = places[name], plan.tensors[name].shape
+        place, shape = places[name], tuple(map(_of_one_chunk, plan.tensors[name].shape))
         if left[place.memory, place.offset] == name:
-            offset = _of_first_chunk(place.offset)
+            offset = _of_one_chunk(place.offset)
             extents = parts([_index_code.affine(e) for e in shape] or ["1"])
             code = f"({memories[place.memory]}, {_index_code.affine(offset)}, {extents})"
             found.append((text, code, tuple(s for e in (offset, *shape) for s in e.sizes())))
     return found
 
 
-def _of_first_chunk(offset: Affine) -> Affine:
-    """Where the first of a batch's chunks has its place."""
-    return Affine(tuple((m, c) for m, c in offset.terms if not any(FIRST in Affine.of(a).sizes() for a in m)))
+def _of_one_chunk(value: Affine) -> Affine:
+    """A place or an extent in a batch that is one chunk."""
+    total = ZERO
+    for monomial, factor in value.terms:
+        atoms = [a for a in monomial if a != CHUNKS]
+        if FIRST not in atoms and NUMBER not in atoms:
+            total = total + math.prod(map(Affine.of, atoms), start=Affine.of(factor))
+    return total
 
 
 def batching(plan: Plan, inputs: list[str]) -> tuple[list[str], str]:
@@ -221,6 +232,13 @@ def size_code(extent: Affine) -> str:
     return text
 
 
+def chunk_count(cut: Cut, samples: str = "") -> str:
+    """How many chunks there are, as code: ``chunk_count(n_batch, 128, 16)``, or a number."""
+    if cut.extent.is_constant:
+        return str(cut.count)
+    return f"chunk_count({samples or cut.extent}, {cut.longest}, {cut.shortest})"
+
+
 def scratch_lines(plan: Plan, use: str, wanted: Sequence[str] | None = None, device: str = "") -> list[str]:
     """Lines that fetch the memory to work in: all of it, or what is among the arguments `wanted`."""
     memories = [m for m in plan.workspaces.get(use, {}) if wanted is None or m.value in wanted]
@@ -228,7 +246,7 @@ def scratch_lines(plan: Plan, use: str, wanted: Sequence[str] | None = None, dev
     lines = []
     if use in plan.cuts:
         cut = plan.cuts[use]
-        lines.append(f"workers = worker_count({size_code(cut.extent)}, {cut.chunk})")
+        lines.append(f"workers = worker_count({chunk_count(cut, size_code(cut.extent))})")
     for memory in memories:
         first = "workers, " if memory in (Memory.CHUNK, Memory.CHUNK_POSITIONS) else before
         lines.append(f"{memory.value} = {use}_{memory.value}({first}**sizes)")

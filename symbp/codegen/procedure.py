@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from symbp.codegen.interface import chunk_count
 from symbp.codegen.layout import call
 from symbp.codegen.printer import RUNTIME_FUNCTIONS, Names
 from symbp.codegen.writer import (
@@ -20,7 +21,19 @@ from symbp.codegen.writer import (
 from symbp.ir.affine import Affine, Index, Size
 from symbp.ir.names import fresh_name
 from symbp.ir.nodes import Fill, Loop, Node, Product, SetIndex, Slice, Slide
-from symbp.ir.plan import ROWS, SCRATCH, Buffer, Memory, Nest, Plan, Portion, Procedure, share_sizes
+from symbp.ir.plan import (
+    CHUNKS,
+    NUMBER,
+    ROWS,
+    SCRATCH,
+    Buffer,
+    Memory,
+    Nest,
+    Plan,
+    Portion,
+    Procedure,
+    share_sizes,
+)
 from symbp.ir.walk_nodes import rename_index, walk
 
 #: Names that every generated kernel file may use besides functions of the runtime.
@@ -30,7 +43,7 @@ TAKEN = (
     "matmul_add_lower", "matmul_add_of_lower", "matmul_add_of_upper",
     "convolve", "convolve_add", "correlate", "correlate_add",
     "workspace", "positions", "params", "grads", "numbers", "count",
-    "chunk", "chunk_positions", "first", "last", "part", "parts", "rows", "share",
+    "chunk", "chunk_positions", "chunk_count", "chunks", "first", "last", "number", "part", "parts", "rows", "share",
     *sorted(RUNTIME_FUNCTIONS),
 )  # fmt: skip
 
@@ -156,7 +169,10 @@ def write_procedure(plan: Plan, procedure: Procedure, dtype: str) -> ProcedureTe
     writer = ProcedureWriter(plan, procedure, dtype)
     code_name = writer.code.names.name
     views = tuple(_view(b, plan, writer) for b in procedure.views)
-    needed = _sizes(procedure, plan)
+    needed, cut = _sizes(procedure, plan), plan.cuts.get("train")  # prediction leaves nothing for each chunk
+    counted = [] if CHUNKS not in needed or cut is None else [(CHUNKS.name, chunk_count(cut))]
+    if cut is not None and counted:
+        needed = tuple(dict.fromkeys((*(s for s in needed if s != CHUNKS), *cut.extent.sizes())))
     inputs = list(procedure.inputs)
     sizes: list[tuple[str, str]] = []
     for size in needed:
@@ -164,7 +180,7 @@ def write_procedure(plan: Plan, procedure: Procedure, dtype: str) -> ProcedureTe
         if tensor not in inputs:
             inputs.append(tensor)
         sizes.append((size.name, f"{code_name(tensor)}{source}"))
-    sizes += _portion_sizes(procedure)
+    sizes += [*counted, *_portion_sizes(procedure)]
     parts = tuple(write_procedure(plan, part, dtype) for part in procedure.parts)
     known = [t.name for t in plan.inputs]
     inputs += [n for n in known if n not in inputs and any(code_name(n) in p.arguments for p in parts)]
@@ -175,6 +191,8 @@ def write_procedure(plan: Plan, procedure: Procedure, dtype: str) -> ProcedureTe
     after += [code_name(n) for n in procedure.results]
     after += [m.value for m in (Memory.GRADIENTS, Memory.STATE, Memory.HYPER) if m in memories]
     after += _PORTIONS[procedure.portion]
+    if any(NUMBER in b.offset.sizes() for b in procedure.views):
+        after.append(NUMBER.name)
     if procedure.name == "update":
         settings = any(b.memory is Memory.HYPER and b.tensor != "t" for b in procedure.views)
         counts = any(b.tensor == "t" for b in procedure.views)
@@ -250,7 +268,7 @@ def _sizes(procedure: Procedure, plan: Plan) -> tuple[Size, ...]:
     if procedure.name == "update":
         return ()
     places = [a for b in procedure.views for a in (b.offset, *plan.tensors[b.tensor].shape)]
-    return sizes_in((*places, *mentioned(n for nest in procedure.nests for n in nest.nodes)), plan.sizes())
+    return sizes_in((*places, *mentioned(n for nest in procedure.nests for n in nest.nodes)), (*plan.sizes(), CHUNKS))
 
 
 def _without_clashes(nest: Nest, reserved: set[str]) -> Nest:

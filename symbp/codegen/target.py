@@ -76,6 +76,7 @@ CPU = Target(
         "view": "views",
         "apart": "views",
         "share": "shares",
+        "chunk_count": "shares",
         "worker_count": "shares",
         "kernel": "jit",
         "piece": "jit",

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from symbp.ir.account import Account, Place, Use, Work, WorkList
-from symbp.ir.affine import Affine
+from symbp.ir.affine import ONE, Affine
 from symbp.ir.cost import Cost, evaluate
+from symbp.ir.plan import ROWS
 from symbp.ir.text import statement_text
 from symbp.ir.trace import PassRecord
 
@@ -29,12 +30,13 @@ def schedule_text(
     known = {**account.known, **sizes}
     lines += ["", "Work", "----", _sizes_line(account, sizes), _LEGEND]
     for use in account.uses:
+        inside = use.sizes(known, ASSUMED)
         for listed in use.lists:
-            lines += ["", *_list(listed, known)]
-        lines += _total(use, known)
+            lines += ["", *_list(listed, inside)]
+        lines += _total(use, inside)
     for use in account.uses:
         if use.places:
-            lines += ["", *_memory(use, known)]
+            lines += ["", *_memory(use, use.sizes(known, ASSUMED))]
     return "\n".join(lines) + "\n"
 
 
@@ -103,9 +105,9 @@ def _list(listed: WorkList, known: Mapping[str, int]) -> list[str]:
 
 
 def _title(listed: WorkList, known: Mapping[str, int]) -> str:
-    if listed.times.is_constant:
+    if listed.times == ONE:
         return listed.procedure
-    number, samples = evaluate(listed.times, known, ASSUMED), listed.sizes.get("rows", 0)
+    number, samples = evaluate(listed.times, known, ASSUMED), {**known, **listed.sizes}.get(ROWS.name, 0)
     chunks = "one chunk" if number == 1 else f"each of {number:,} chunks"
     return f"{listed.procedure}, for {chunks} of up to {samples:,} samples"
 
@@ -198,7 +200,11 @@ def schedule_records(
         "sizes": {name: sizes.get(name, ASSUMED) for name in account.sizes},
         "passes": [{name: _plain(getattr(p, name)) for name in PassRecord.__slots__} for p in passes],
         "work": [
-            {"use": use.name, "procedure": listed.procedure, **_work_record(work, listed, known)}
+            {
+                "use": use.name,
+                "procedure": listed.procedure,
+                **_work_record(work, listed, use.sizes(known, ASSUMED)),
+            }
             for use in account.uses
             for listed in use.lists
             for work in listed.works
@@ -209,7 +215,10 @@ def schedule_records(
                 "tensor": place.tensor,
                 "shape": [str(e) for e in place.shape],
                 "memory": place.memory,
-                "bytes": {"formula": str(place.bytes), "value": evaluate(place.bytes, known, ASSUMED)},
+                "bytes": {
+                    "formula": str(place.bytes),
+                    "value": evaluate(place.bytes, use.sizes(known, ASSUMED), ASSUMED),
+                },
                 "lives": [place.first, place.last],
                 "shares_with": list(place.shares_with),
             }
@@ -217,7 +226,7 @@ def schedule_records(
             for place in use.places
         ],
         "bytes": {
-            use.name: {name: evaluate(count, known, ASSUMED) for name, count in use.bytes.items()}
+            use.name: {name: evaluate(count, use.sizes(known, ASSUMED), ASSUMED) for name, count in use.bytes.items()}
             for use in account.uses
         },
     }

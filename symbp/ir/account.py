@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from symbp.ir.affine import ZERO, Affine
-from symbp.ir.cost import Cost
+from symbp.ir.cost import Cost, evaluate
+from symbp.ir.plan import CHUNKS, ROWS, Cut
 from symbp.ir.statement import Statement
 
 
@@ -64,6 +65,15 @@ class Use:
     lists: tuple[WorkList, ...]
     places: tuple[Place, ...]
     bytes: Mapping[str, Affine]
+    cut: Cut | None = None  # how the batch is cut into chunks
+
+    def sizes(self, known: Mapping[str, int], unknown: int = 32) -> dict[str, int]:
+        """What is known of sizes, and how many chunks there are, of how many samples each (in the mean, rounded up)."""
+        if self.cut is None:
+            return {**known}
+        samples = evaluate(self.cut.extent, known, unknown)
+        chunks = self.cut.chunks(samples)
+        return {**known, CHUNKS.name: chunks, ROWS.name: -(-samples // max(chunks, 1))}
 
     @property
     def total_bytes(self) -> Affine:

@@ -31,6 +31,7 @@ RESERVED_FOR_INPUTS = frozenset(
         "after_rows", "backward_rows", "before_rows", "begin", "chunk", "end", "forward_rows", "forward_threads",
         "gradients_share", "loss_and_grad_threads", "loss_of_rows", "predict_chunk", "predict_rows", "predict_threads",
         "share", "train_chunk", "train_step_threads", "train_steps_threads", "worker", "worker_count", "workers",
+        "chunk_count", "chunks", "number",
         "Any", "Array", "ArrayLike", "Callable", "Door", "Initializer", "Input", "Layout", "Linear", "Optimizer",
         "OptimizerState", "Parameter", "Parameters", "PathLike", "Requirement", "Sequence", "Setting", "TrainingLog",
         "DTYPE", "EQUATIONS", "INPUTS", "OPTIMIZER", "PARAMETERS", "REQUIREMENTS", "SPEC_HASH",

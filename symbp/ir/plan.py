@@ -9,6 +9,7 @@ Launch    ::=  a kernel, carried out at every point of a box by a team of thread
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -128,8 +129,9 @@ class Repeat:
 Step = Launch | Contract | Fill | Repeat | Note
 
 
-#: How many samples a chunk has, and the number of the first of them.
+#: How many samples a chunk has, and the number of the first of them; how many chunks there are, and which this is.
 ROWS, FIRST = Size("rows"), Size("first", least=0)
+CHUNKS, NUMBER = Size("chunks"), Size("number", least=0)
 
 
 def share_sizes(extent: Affine) -> tuple[Size, Size]:
@@ -139,10 +141,30 @@ def share_sizes(extent: Affine) -> tuple[Size, Size]:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """The batch, `extent` samples, in chunks of `chunk` samples; the last may have fewer."""
+    """The batch, `extent` samples, in chunks of about equal length: `longest` samples at most, and no more of them.
+
+    A batch too short for an even number of chunks has shorter ones, down to about `shortest` samples: two threads are
+    to have the same to do. How many there are depends on the number of samples alone.
+    """
 
     extent: Affine
-    chunk: int
+    longest: int
+    shortest: int
+
+    @property
+    def step(self) -> int:
+        """A chunk begins at a multiple of this."""
+        return math.gcd(self.shortest, 16)
+
+    @property
+    def count(self) -> Affine:
+        """How many chunks there are."""
+        return Affine.of(self.chunks(int(self.extent)) if self.extent.is_constant else CHUNKS)
+
+    def chunks(self, samples: int) -> int:
+        """The same for so many samples; `symbp.runtime.shares.chunk_count` has to agree."""
+        count = -(-samples // self.longest)
+        return max(count, min(count + count % 2 if count < 8 else count, samples // self.shortest))
 
 
 class Portion(Enum):
@@ -206,9 +228,9 @@ class Plan:
     `procedures` are ``predict_into`` (if the model has outputs), ``forward`` and ``backward`` (if it has a loss) and
     ``update`` (if it has an optimizer). `tensors` knows every tensor they name.
 
-    Where the batch is cut, ``predict_rows`` takes the place of the first; and ``prepare`` (before any sample),
-    ``forward_rows`` and ``backward_rows`` (one chunk), ``total`` (the loss of all), ``collect`` and ``gradients`` (what
-    is left of the derivative; one thread's share of it) that of the next two.
+    Where the batch is cut, ``predict_rows`` takes the place of the first; and ``before_rows`` (before any sample),
+    ``forward_rows`` and ``backward_rows`` (one chunk), ``loss_of_rows`` (the loss of all), ``after_rows`` and
+    ``gradients_share`` (what is left of the derivative; one thread's share of it) that of the next two.
     """
 
     name: str

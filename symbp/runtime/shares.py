@@ -13,30 +13,39 @@ from importlib import import_module
 from pathlib import Path
 
 import numba
+from numba.extending import register_jitable
 from numba.np.ufunc import parallel
 
 from symbp.runtime.jit import kernel
 
-#: A share begins at a multiple of this, so that threads do not write to one line of the cache by turns.
-_STEP = 16
-
 
 @kernel(inline="always", cache=False)
-def share(count, number, shares):
-    """``(first, last)``: of ``range(count)`` the share `number` of as many equal shares as there are."""
-    steps = (count + _STEP - 1) // _STEP
-    return min(steps * number // shares * _STEP, count), min(steps * (number + 1) // shares * _STEP, count)
+def share(count, number, shares, step=16):
+    """``(first, last)``: of ``range(count)`` the share `number` of as many equal shares as there are.
+
+    A share begins at a multiple of `step`: with 16, threads do not write to one line of the cache by turns.
+    """
+    steps = (count + step - 1) // step
+    return min(steps * number // shares * step, count), min(steps * (number + 1) // shares * step, count)
 
 
-def worker_count(samples: int, chunk: int) -> int:
-    """How many threads work on that many samples: one for each chunk, and no more than Numba may take.
+@register_jitable(inline="always")
+def chunk_count(samples, longest, shortest):
+    """How many chunks make a batch: none longer than `longest`, an even number if they are few and not too short."""
+    count = (samples + longest - 1) // longest
+    even = count + count % 2 if count < 8 else count
+    return max(count, min(even, samples // shortest))
+
+
+def worker_count(chunks: int) -> int:
+    """How many threads work on that many chunks: one for each, and no more than Numba may take.
 
     ``NUMBA_NUM_THREADS`` or ``numba.set_num_threads`` say how many these are. Without a library of threads that starts
     a parallel loop in microseconds (TBB or OpenMP), and in a process that was forked after OpenMP had begun, it is one.
     """
-    if samples <= chunk or not _fast_threads() or _Forked.unsafe:
+    if chunks <= 1 or not _fast_threads() or _Forked.unsafe:
         return 1
-    return min(int(numba.get_num_threads()), -(-samples // chunk))
+    return min(int(numba.get_num_threads()), chunks)
 
 
 @cache

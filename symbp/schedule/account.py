@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from symbp.ir.account import Account, Place, Use, Work, WorkList
-from symbp.ir.affine import ONE, ZERO, Affine, Size, floor_div
+from symbp.ir.affine import ONE, ZERO, Affine, Size
 from symbp.ir.cost import Cost
 from symbp.ir.nodes import Contract, Dealt, Fill, Node, Note
-from symbp.ir.plan import FIRST, ROWS, Buffer, Cut, Launch, Memory, Plan, Portion, Procedure, Repeat, Step
+from symbp.ir.plan import FIRST, NUMBER, ROWS, Buffer, Launch, Memory, Plan, Portion, Procedure, Repeat, Step
 from symbp.ir.program import DType, Role, Tensor
 from symbp.ir.statement import Statement
 from symbp.ir.walk_nodes import walk
@@ -60,7 +60,7 @@ class _Bookkeeper:
         lists = tuple(map(self._list, procedures))
         lengths = self.plan.workspaces.get(self.name, {})
         sizes = {m.value: count * self._bytes_each(m) for m, count in lengths.items()}
-        return Use(self.name, lists, tuple(self._places(procedures)), sizes)
+        return Use(self.name, lists, tuple(self._places(procedures)), sizes, self.plan.cuts.get(self.name))
 
     def _bytes_each(self, memory: Memory) -> int:
         return INT_BYTES if memory in _INTEGERS else self.itemsize
@@ -81,7 +81,7 @@ class _Bookkeeper:
         works = tuple(item.work for item in self.items[start:])
         cut = self.plan.cuts.get(self.name)
         if procedure.portion is Portion.ROWS and cut is not None:
-            return WorkList(procedure.name, works, _chunks(cut), {ROWS.name: cut.chunk, FIRST.name: 0})
+            return WorkList(procedure.name, works, cut.count, {FIRST.name: 0, NUMBER.name: 0})
         if procedure.portion is Portion.SHARE:
             works = tuple(replace(work, cost=_of_all_shares(work.cost)) for work in works)
         return WorkList(procedure.name, works, ONE)
@@ -150,7 +150,7 @@ class _Bookkeeper:
         shape = tensors[view.tensor].shape
         cut = self.plan.cuts.get(self.name)
         if cut is not None and view.memory in (Memory.CHUNK, Memory.CHUNK_POSITIONS):
-            shape = tuple(Affine.of(cut.chunk) if e == Affine.of(ROWS) else e for e in shape)
+            shape = tuple(Affine.of(cut.longest) if e == Affine.of(ROWS) else e for e in shape)
         elif view.tensor in self.plan.tensors:
             shape = self.plan.tensors[view.tensor].shape
         count = ONE
@@ -167,13 +167,9 @@ def _vectors(procedure: Procedure) -> dict[str, Tensor]:
     return {a.tensor: Tensor(a.tensor, length if a.subscripts else (), Role.STATE) for a in found}
 
 
-def _chunks(cut: Cut) -> Affine:
-    return floor_div(cut.extent + (cut.chunk - 1), cut.chunk)
-
-
 def _of_first_chunk(offset: Affine) -> Affine:
     """Where a tensor begins for the first chunk, and so where the whole tensor does."""
-    return Affine(tuple((m, c) for m, c in offset.terms if FIRST not in Affine(((m, c),)).sizes()))
+    return Affine(tuple((m, c) for m, c in offset.terms if not {FIRST, NUMBER} & {*Affine(((m, c),)).sizes()}))
 
 
 def _of_all_shares(cost: Cost) -> Cost:

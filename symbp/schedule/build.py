@@ -202,7 +202,9 @@ def _cut(program: Program, wanted: Iterable[str], chunk: int | None) -> Slices |
     slices = cut_batch(_rewritten(program, PASSES[Machine.LOOPS][:_BEFORE_THE_CUT]), chunk)
     if slices is None:
         return None
-    tell("cut_batch", f"{slices.cut.extent} samples", f"chunks of {slices.cut.chunk}", made=sorted(slices.parts))
+    tell(
+        "cut_batch", f"{slices.cut.extent} samples", f"chunks of up to {slices.cut.longest}", made=sorted(slices.parts)
+    )
 
     declared = {t.name: t for t in slices.whole.tensors}
 

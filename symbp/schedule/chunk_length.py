@@ -1,4 +1,4 @@
-"""How many samples make a chunk."""
+"""How many samples make a chunk: at most for speed, and at least where the batch is short."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
-from symbp.ir.affine import ONE, Affine, Index, Size
+from symbp.ir.affine import ONE, ZERO, Affine, Index, Size
 from symbp.ir.cost import Cost, evaluate, nanoseconds
 from symbp.ir.order import Scan, order
 from symbp.ir.plan import ROWS
@@ -19,14 +19,21 @@ from symbp.schedule.cost import cost_of
 #: A chunk is to take about so long on one core, in nanoseconds as `nanoseconds` estimates them (a machine with 512-bit
 #: vectors needs a third): handing it to a thread costs a few thousand.
 CHUNK_NANOSECONDS = 80_000.0
+#: Where the batch is too short for two of these, so many times less is enough.
+SHORTER = 2
 #: And each of its statements so long, or calls and views cost more than the work.
 NANOSECONDS_OF_A_STATEMENT = 2_000.0
 #: Rows that a matrix product needs to be near its full speed, and with weights that fill the second cache.
 ROWS_OF_A_PRODUCT = 16
 ROWS_BESIDE_LARGE_WEIGHTS = 128
+#: Rows with which two threads are still faster than one with twice as many; with large weights most of the time goes
+#: into bringing these from memory, which a recurrence does once for many steps.
+FEWEST_ROWS_OF_A_PRODUCT = 4
+FEWEST_ROWS_BESIDE_LARGE_WEIGHTS = 64
 #: Samples that lie side by side where a window slides over them (`samples_last`), and bytes of a result of that many
 #: above which half as many are enough.
 SAMPLES_SIDE_BY_SIDE = 64
+FEWEST_SIDE_BY_SIDE = 16
 LARGE_RESULT = 1 << 20
 #: Bytes of weights that no longer stay in the second cache beside everything else.
 LARGE_WEIGHTS = 1 << 19
@@ -47,18 +54,24 @@ def over_chunk(statement: Statement, index: Index) -> Statement:
     return replace(statement, domain=Domain(ranges, statement.guards))
 
 
-def chunk_length(program: Program, extent: Affine, rows: Mapping[int, Index], costs: Mapping[int, Cost]) -> int:
-    """How many samples make a chunk: a power of two, enough of them for threads and for matrix products.
+def chunk_lengths(
+    program: Program, extent: Affine, rows: Mapping[int, Index], costs: Mapping[int, Cost]
+) -> tuple[int, int] | None:
+    """How many samples make a chunk, at most and at least: powers of two.
+
+    With the first matrix products are fast; with the second handing a chunk to a thread still pays.
 
     `rows` are the statements, by id, that stay within a sample, with the index that counts samples; `costs` has that
-    of every statement. 0 if samples are so small that cutting does not pay.
+    of every statement. None if samples are so small that cutting does not pay.
     """
     statements = [s for s in program.statements if id(s) in rows]
     times = {id(s): _time_of_row(s, rows[id(s)], program, extent, costs[id(s)]) for s in statements}
     time = max(sum(times.values()), 1.0)
-    least = max(1.0, CHUNK_NANOSECONDS / time, NANOSECONDS_OF_A_STATEMENT * len(rows) / time)
+    overhead = NANOSECONDS_OF_A_STATEMENT * len(rows) / time
+    least = max(1.0, CHUNK_NANOSECONDS / time, overhead)
     if least > LONGEST_CHUNK:
-        return 0
+        return None
+    shortest = max(1.0, CHUNK_NANOSECONDS / SHORTER / time, overhead)
     parameters = frozenset(t.name for t in program.with_role(Role.PARAMETER))
     scanned = {s.tensor: step.index for step in order(program) if isinstance(step, Scan) for s in step.statements}
     weights: set[str] = set()
@@ -69,18 +82,26 @@ def chunk_length(program: Program, extent: Affine, rows: Mapping[int, Index], co
             one = 4 * evaluate(element_count(program.tensor(statement.tensor))) // evaluate(extent)
             large = SAMPLES_SIDE_BY_SIDE * one > LARGE_RESULT
             least = max(least, SAMPLES_SIDE_BY_SIDE // (2 if large else 1))
+            shortest = max(shortest, FEWEST_SIDE_BY_SIDE)
         fixed = (scanned[statement.tensor],) if statement.tensor in scanned else ()
         each = _rows_of_product(statement, rows[id(statement)], program, fixed, parameters)
         if each is None:
             continue
         weights |= parameters.intersection(statement.tensors_read)
         least = max(least, ROWS_OF_A_PRODUCT / each)
+        shortest = max(shortest, FEWEST_ROWS_OF_A_PRODUCT / each)
         if 4 * sum(evaluate(element_count(program.tensor(name))) for name in sorted(weights)) > LARGE_WEIGHTS:
             least = max(least, ROWS_BESIDE_LARGE_WEIGHTS / each)
-    length = 1
-    while length < least:
-        length *= 2
-    return length
+            if not fixed:
+                shortest = max(shortest, FEWEST_ROWS_BESIDE_LARGE_WEIGHTS / each)
+    return _power_of_two(least), _power_of_two(shortest)
+
+
+def _power_of_two(least: float) -> int:
+    number = 1
+    while number < least:
+        number *= 2
+    return number
 
 
 def _time_of_row(statement: Statement, index: Index, program: Program, extent: Affine, cost: Cost) -> float:
@@ -92,9 +113,21 @@ def _time_of_row(statement: Statement, index: Index, program: Program, extent: A
 
 
 def _slides(statement: Statement) -> bool:
-    """True for a sum over products in which one factor is read along a window."""
-    windows = [s for r in statement.body.reads for s in r.subscripts if len(s.plain_indices()) > 1]
-    return statement.reduction is Reduction.SUM and len(statement.body.reads) == 2 and bool(windows)
+    """True for a sum over products in which one factor is read along a window that overlaps with the next."""
+    if statement.reduction is not Reduction.SUM or len(statement.body.reads) != 2:
+        return False
+    return any(_overlaps(s, statement) for r in statement.body.reads for s in r.subscripts)
+
+
+def _overlaps(subscript: Affine, statement: Statement) -> bool:
+    """True for ``2*i + k`` with k from 0 to 4: unlike ``5*i + k``, the next i does not begin behind the last k."""
+    steps = {i: abs(evaluate(subscript.coefficient(i) or ZERO)) for i in subscript.plain_indices()}
+    return any(
+        steps[i] < steps[k] * evaluate(statement.domain.range_of(k).extent)
+        for i in steps
+        for k in steps
+        if i in statement.free and k in statement.reduced
+    )
 
 
 def _rows_of_product(

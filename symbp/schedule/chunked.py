@@ -12,9 +12,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from symbp.ir.affine import ONE, ZERO, Affine, floor_div
+from symbp.ir.affine import ONE, ZERO, Affine
 from symbp.ir.order import Step, order
-from symbp.ir.plan import FIRST, ROWS, Buffer, Kind, Machine, Memory, Nest, ParameterSlot, Portion, Procedure
+from symbp.ir.plan import FIRST, NUMBER, ROWS, Buffer, Kind, Machine, Memory, Nest, ParameterSlot, Portion, Procedure
 from symbp.ir.program import Program, Tensor
 from symbp.ir.statement import Statement
 from symbp.schedule.buffers import WIDEST, allocate
@@ -143,7 +143,7 @@ class _Layout:
 
     def of_chunk(self, nests: Sequence[Nest], names: Sequence[str]) -> dict[str, Buffer]:
         """Places in the memory of a chunk, which is as long as the longest chunk needs."""
-        length = Affine.of(self.slices.cut.chunk)
+        length = Affine.of(self.slices.cut.longest)
         tensors = {t.name: replace(t, shape=_with_rows(t.shape, length)) for t in self.slices.rows.tensors}
         places, lengths = allocate(nests, tensors, names)
         kind = {Memory.WORKSPACE: Memory.CHUNK, Memory.POSITIONS: Memory.CHUNK_POSITIONS}
@@ -169,8 +169,7 @@ class _Layout:
         for name, place in places.items():
             tensor = self.slices.whole.tensor(name)
             if name in self.slices.parts:
-                number = floor_div(Affine.of(FIRST), self.slices.cut.chunk)
-                found[name] = replace(place, offset=place.offset + number * _row_size(tensor))
+                found[name] = replace(place, offset=place.offset + _row_size(tensor) * NUMBER)
             elif any(t.name == name for t in self.seen_by_chunk):
                 found[name] = replace(place, offset=place.offset + _row_start(tensor))
             else:

@@ -16,7 +16,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from symbp.ir.affine import ONE, ZERO, Affine, FloorDiv, Index, Mod, Read, floor_div
+from symbp.ir.affine import ONE, ZERO, Affine, FloorDiv, Index, Mod, Read
 from symbp.ir.body import Body
 from symbp.ir.cost import evaluate
 from symbp.ir.names import fresh_name
@@ -24,7 +24,7 @@ from symbp.ir.plan import ROWS, Cut
 from symbp.ir.program import Program, Role, Tensor
 from symbp.ir.statement import Domain, Holds, Range, Reduction, Statement, fresh_index
 from symbp.schedule.buffers import element_count
-from symbp.schedule.chunk_length import chunk_length, over_chunk, time_of
+from symbp.schedule.chunk_length import chunk_lengths, over_chunk, time_of
 from symbp.schedule.cost import cost_of
 from symbp.schedule.lower import free_guards
 
@@ -63,7 +63,7 @@ class Slices:
 def cut_batch(program: Program, chunk: int | None = None) -> Slices | None:
     """The program cut along the axis that most of its work runs along, or None if that does not pay.
 
-    `chunk` samples make a chunk; if it is None, as many as seems best. With 0 nothing is cut.
+    At most `chunk` samples make a chunk; if it is None, as many as seems best. With 0 nothing is cut.
     """
     if chunk == 0:
         return None
@@ -75,10 +75,10 @@ def cut_batch(program: Program, chunk: int | None = None) -> Slices | None:
         over_rows = _sums_over_rows(program, extent, within)
         if sum(time_of(costs[k]) for k in (*mine, *over_rows)) < LEAST_SHARE * sum(map(time_of, costs.values())):
             continue
-        length = chunk or chunk_length(program, extent, mine, costs)
-        if length == 0 or (extent.is_constant and int(extent) < 2 * length and chunk is None):
+        lengths = (chunk, chunk) if chunk else chunk_lengths(program, extent, mine, costs)
+        if lengths is None or (extent.is_constant and int(extent) < 2 * lengths[1] and chunk is None):
             continue
-        return _cut(program, Cut(extent, length), within, mine, over_rows)
+        return _cut(program, Cut(extent, *lengths), within, mine, over_rows)
     return None
 
 
@@ -246,7 +246,7 @@ def _cut(
     program: Program, cut: Cut, within: frozenset[str], rows: Mapping[int, Index], over_rows: Mapping[int, Index]
 ) -> Slices:
     names = {t.name for t in program.tensors}
-    count = floor_div(cut.extent + (cut.chunk - 1), cut.chunk)
+    count = cut.count
     tensors = list(program.tensors)
     of_chunk: dict[str, Tensor] = {}
     mine: list[Statement] = []
@@ -259,7 +259,7 @@ def _cut(
             continue
         if id(statement) in rows:
             mine.append(over_chunk(statement, index))
-        elif _has_few_results(statement, index, program, cut.chunk):
+        elif _has_few_results(statement, index, program, cut.longest):
             name = fresh_name(f"{statement.tensor}_part", names)
             names.add(name)
             here, everywhere, part, total = _in_parts(statement, index, name, count, program)

@@ -21,8 +21,8 @@ import numpy as np
 from symbp.check.feeds import size_value
 from symbp.codegen import CPU, emit
 from symbp.ir import DType
-from symbp.ir.plan import Memory, Plan
-from symbp.runtime.shares import share
+from symbp.ir.plan import CHUNKS, Memory, Plan
+from symbp.runtime.shares import chunk_count, share
 from symbp.runtime.subscripts import Subscripts
 
 RUBBISH = -(10**15)
@@ -137,6 +137,7 @@ RUNTIME: dict[str, Callable[..., Any]] = {
     "piece": lambda function: function,
     "prange": range,
     "share": share.py_func,
+    "chunk_count": chunk_count,
     "view": view,
     "apart": lambda index: index,
     "convolve": _sliding(adds=False),
@@ -252,7 +253,9 @@ class PlainKernels:
             memory[tensor.name] = _strict(array) if tensor.shape else array[()]
         flat = [np.ravel(np.asarray(feed[p.name], np.float64)) for p in self.plan.parameters]
         memory["params"] = _strict(np.concatenate([*flat, np.empty(0)]))
-        lengths = {m: size_value(n, dict(sizes)) for m, n in self.plan.workspaces.get(use, {}).items()}
+        cut = self.plan.cuts.get(use)
+        known = {**sizes, **({} if cut is None else {CHUNKS.name: cut.chunks(size_value(cut.extent, dict(sizes)))})}
+        lengths = {m: size_value(n, known) for m, n in self.plan.workspaces.get(use, {}).items()}
         memory["workspace"] = _strict(np.full(lengths.get(Memory.WORKSPACE, 0), np.nan))
         memory["positions"] = _strict(np.full(lengths.get(Memory.POSITIONS, 0), RUBBISH, np.int64))
         # Two workers: what one leaves in its memory is of no use to the other.

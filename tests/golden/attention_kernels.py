@@ -19,7 +19,7 @@ from ._runtime.contraction import (
 )
 from ._runtime.jit import kernel, piece
 from ._runtime.scalar import exp, maximum
-from ._runtime.shares import share
+from ._runtime.shares import chunk_count, share
 from ._runtime.views import view
 
 real = np.float32
@@ -143,10 +143,11 @@ def predict_rows(params, x, chunk, attention, first, last):
 
 
 @piece
-def forward_rows(params, x, y, workspace, chunk, first, last):
+def forward_rows(params, x, y, workspace, chunk, first, last, number):
     """Evaluate the samples `first` to `last - 1`."""
     n_batch = x.shape[0]
     n_time = x.shape[1]
+    chunks = chunk_count(n_batch, 8, 4)
     rows = last - first
     attention_Q = view(params, 0, (8, 2, 4))
     attention_c_q = view(params, 64, (2, 4))
@@ -170,7 +171,7 @@ def forward_rows(params, x, y, workspace, chunk, first, last):
     attention_p_exp = view(
         chunk, 320 * n_time + 32 * n_time * n_time, (rows, 2, n_time, n_time)
     )
-    loss_part = view(workspace, 288 * ((n_batch + 7) // 8) + first // 8, (1,))
+    loss_part = view(workspace, 288 * chunks + number, (1,))
 
     # attention_q_head[b, t, h, e] = attention_c_q[h, e]
     # attention_k_head[b, t, h, e] = attention_c_k[h, e]
@@ -271,10 +272,11 @@ def forward_rows(params, x, y, workspace, chunk, first, last):
 
 
 @piece
-def backward_rows(params, x, y, workspace, chunk, first, last):
+def backward_rows(params, x, y, workspace, chunk, first, last, number):
     """Differentiate the same samples; follows `forward_rows`."""
     n_batch = x.shape[0]
     n_time = x.shape[1]
+    chunks = chunk_count(n_batch, 8, 4)
     rows = last - first
     attention_W = view(params, 216, (2, 4, 8))
     x = view(x, 8 * first * n_time, (rows, n_time, 8))
@@ -304,28 +306,14 @@ def backward_rows(params, x, y, workspace, chunk, first, last):
         chunk, 256 * n_time + 32 * n_time * n_time, (rows, n_time, 2, 4)
     )
     attention_bar = view(chunk, 320 * n_time + 48 * n_time * n_time, (rows, n_time, 8))
-    attention_c_bar_part = view(
-        workspace, 256 * ((n_batch + 7) // 8) + 8 * (first // 8), (8,)
-    )
-    attention_W_bar_part = view(workspace, 64 * (first // 8), (2, 4, 8))
-    attention_c_v_bar_part = view(
-        workspace, 264 * ((n_batch + 7) // 8) + 8 * (first // 8), (2, 4)
-    )
-    attention_V_bar_part = view(
-        workspace, 64 * ((n_batch + 7) // 8) + 64 * (first // 8), (8, 2, 4)
-    )
-    attention_c_k_bar_part = view(
-        workspace, 272 * ((n_batch + 7) // 8) + 8 * (first // 8), (2, 4)
-    )
-    attention_K_bar_part = view(
-        workspace, 128 * ((n_batch + 7) // 8) + 64 * (first // 8), (8, 2, 4)
-    )
-    attention_c_q_bar_part = view(
-        workspace, 280 * ((n_batch + 7) // 8) + 8 * (first // 8), (2, 4)
-    )
-    attention_Q_bar_part = view(
-        workspace, 192 * ((n_batch + 7) // 8) + 64 * (first // 8), (8, 2, 4)
-    )
+    attention_c_bar_part = view(workspace, 256 * chunks + 8 * number, (8,))
+    attention_W_bar_part = view(workspace, 64 * number, (2, 4, 8))
+    attention_c_v_bar_part = view(workspace, 264 * chunks + 8 * number, (2, 4))
+    attention_V_bar_part = view(workspace, 64 * chunks + 64 * number, (8, 2, 4))
+    attention_c_k_bar_part = view(workspace, 272 * chunks + 8 * number, (2, 4))
+    attention_K_bar_part = view(workspace, 128 * chunks + 64 * number, (8, 2, 4))
+    attention_c_q_bar_part = view(workspace, 280 * chunks + 8 * number, (2, 4))
+    attention_Q_bar_part = view(workspace, 192 * chunks + 64 * number, (8, 2, 4))
 
     # attention_bar[b, t, m] = (attention[b, t, m] - y[b, t, m])/(4*n_batch*n_time)
     # attention_c_bar_part[m] = sum[b, t] attention_bar[b, t, m]
@@ -473,11 +461,12 @@ def backward_rows(params, x, y, workspace, chunk, first, last):
 def loss_of_rows(x, workspace):
     """The loss, from what all samples have left."""
     n_batch = x.shape[0]
-    loss_part = view(workspace, 288 * ((n_batch + 7) // 8), ((n_batch + 7) // 8,))
+    chunks = chunk_count(n_batch, 8, 4)
+    loss_part = view(workspace, 288 * chunks, (chunks,))
 
     # loss = sum[c] loss_part[c]
     total = real(0.0)
-    for c in range((n_batch + 7) // 8):
+    for c in range(chunks):
         total += loss_part[c]
     loss = total
 
@@ -488,6 +477,7 @@ def loss_of_rows(x, workspace):
 def gradients_share(x, workspace, grads, part, parts):
     """One of several equal shares of the gradients."""
     n_batch = x.shape[0]
+    chunks = chunk_count(n_batch, 8, 4)
     first_8, last_8 = share(8, part, parts)
     first_2, last_2 = share(2, part, parts)
     attention_Q_bar = view(grads, 0, (8, 2, 4))
@@ -498,33 +488,19 @@ def gradients_share(x, workspace, grads, part, parts):
     attention_c_v_bar = view(grads, 208, (2, 4))
     attention_W_bar = view(grads, 216, (2, 4, 8))
     attention_c_bar = view(grads, 280, (8,))
-    attention_c_bar_part = view(
-        workspace, 256 * ((n_batch + 7) // 8), ((n_batch + 7) // 8, 8)
-    )
-    attention_W_bar_part = view(workspace, 0, ((n_batch + 7) // 8, 2, 4, 8))
-    attention_c_v_bar_part = view(
-        workspace, 264 * ((n_batch + 7) // 8), ((n_batch + 7) // 8, 2, 4)
-    )
-    attention_V_bar_part = view(
-        workspace, 64 * ((n_batch + 7) // 8), ((n_batch + 7) // 8, 8, 2, 4)
-    )
-    attention_c_k_bar_part = view(
-        workspace, 272 * ((n_batch + 7) // 8), ((n_batch + 7) // 8, 2, 4)
-    )
-    attention_K_bar_part = view(
-        workspace, 128 * ((n_batch + 7) // 8), ((n_batch + 7) // 8, 8, 2, 4)
-    )
-    attention_c_q_bar_part = view(
-        workspace, 280 * ((n_batch + 7) // 8), ((n_batch + 7) // 8, 2, 4)
-    )
-    attention_Q_bar_part = view(
-        workspace, 192 * ((n_batch + 7) // 8), ((n_batch + 7) // 8, 8, 2, 4)
-    )
+    attention_c_bar_part = view(workspace, 256 * chunks, (chunks, 8))
+    attention_W_bar_part = view(workspace, 0, (chunks, 2, 4, 8))
+    attention_c_v_bar_part = view(workspace, 264 * chunks, (chunks, 2, 4))
+    attention_V_bar_part = view(workspace, 64 * chunks, (chunks, 8, 2, 4))
+    attention_c_k_bar_part = view(workspace, 272 * chunks, (chunks, 2, 4))
+    attention_K_bar_part = view(workspace, 128 * chunks, (chunks, 8, 2, 4))
+    attention_c_q_bar_part = view(workspace, 280 * chunks, (chunks, 2, 4))
+    attention_Q_bar_part = view(workspace, 192 * chunks, (chunks, 8, 2, 4))
 
     # attention_c_bar[m] = sum[c] attention_c_bar_part[c, m]
     for m in range(first_8, last_8):
         attention_c_bar[m] = real(0.0)
-    for c in range((n_batch + 7) // 8):
+    for c in range(chunks):
         for m in range(first_8, last_8):
             attention_c_bar[m] += attention_c_bar_part[c, m]
 
@@ -533,7 +509,7 @@ def gradients_share(x, workspace, grads, part, parts):
         for e in range(4):
             for m in range(first_8, last_8):
                 attention_W_bar[h, e, m] = real(0.0)
-            for c in range((n_batch + 7) // 8):
+            for c in range(chunks):
                 for m in range(first_8, last_8):
                     attention_W_bar[h, e, m] += attention_W_bar_part[c, h, e, m]
 
@@ -541,19 +517,19 @@ def gradients_share(x, workspace, grads, part, parts):
         # attention_c_v_bar[h, e] = sum[c] attention_c_v_bar_part[c, h, e]
         for e in range(4):
             attention_c_v_bar[h, e] = real(0.0)
-        for c in range((n_batch + 7) // 8):
+        for c in range(chunks):
             for e in range(4):
                 attention_c_v_bar[h, e] += attention_c_v_bar_part[c, h, e]
         # attention_c_k_bar[h, e] = sum[c] attention_c_k_bar_part[c, h, e]
         for e in range(4):
             attention_c_k_bar[h, e] = real(0.0)
-        for c in range((n_batch + 7) // 8):
+        for c in range(chunks):
             for e in range(4):
                 attention_c_k_bar[h, e] += attention_c_k_bar_part[c, h, e]
         # attention_c_q_bar[h, e] = sum[c] attention_c_q_bar_part[c, h, e]
         for e in range(4):
             attention_c_q_bar[h, e] = real(0.0)
-        for c in range((n_batch + 7) // 8):
+        for c in range(chunks):
             for e in range(4):
                 attention_c_q_bar[h, e] += attention_c_q_bar_part[c, h, e]
 
@@ -562,19 +538,19 @@ def gradients_share(x, workspace, grads, part, parts):
             # attention_V_bar[e, h, e2] = sum[c] attention_V_bar_part[c, e, h, e2]
             for e2 in range(4):
                 attention_V_bar[e, h, e2] = real(0.0)
-            for c in range((n_batch + 7) // 8):
+            for c in range(chunks):
                 for e2 in range(4):
                     attention_V_bar[e, h, e2] += attention_V_bar_part[c, e, h, e2]
             # attention_K_bar[e, h, e2] = sum[c] attention_K_bar_part[c, e, h, e2]
             for e2 in range(4):
                 attention_K_bar[e, h, e2] = real(0.0)
-            for c in range((n_batch + 7) // 8):
+            for c in range(chunks):
                 for e2 in range(4):
                     attention_K_bar[e, h, e2] += attention_K_bar_part[c, e, h, e2]
             # attention_Q_bar[e, h, e2] = sum[c] attention_Q_bar_part[c, e, h, e2]
             for e2 in range(4):
                 attention_Q_bar[e, h, e2] = real(0.0)
-            for c in range((n_batch + 7) // 8):
+            for c in range(chunks):
                 for e2 in range(4):
                     attention_Q_bar[e, h, e2] += attention_Q_bar_part[c, e, h, e2]
 
@@ -582,14 +558,15 @@ def gradients_share(x, workspace, grads, part, parts):
 def _predict(params, x, chunk, attention):
     """Evaluate the model.
 
-    16 samples at a time, by a worker for each row of `chunk`: the result is the
-    same for any number of them.
+    Up to 16 samples at a time, by a worker for each row of `chunk`: the result is
+    the same for any number of them.
     """
     n_batch = x.shape[0]
+    chunks = chunk_count(n_batch, 16, 8)
     workers = chunk.shape[0]
     for worker in prange(workers):
-        for begin in range(16 * worker, n_batch, 16 * workers):
-            end = min(begin + 16, n_batch)
+        for number in range(worker, chunks, workers):
+            begin, end = share(n_batch, number, chunks, 8)
             predict_rows(params, x, chunk[worker], attention, begin, end)
 
 
@@ -600,15 +577,16 @@ predict_threads = kernel(_predict, parallel=True)
 def _forward(params, x, y, workspace, chunk):
     """Evaluate the loss.
 
-    8 samples at a time, by a worker for each row of `chunk`: the result is the
-    same for any number of them.
+    Up to 8 samples at a time, by a worker for each row of `chunk`: the result is
+    the same for any number of them.
     """
     n_batch = x.shape[0]
+    chunks = chunk_count(n_batch, 8, 4)
     workers = chunk.shape[0]
     for worker in prange(workers):
-        for begin in range(8 * worker, n_batch, 8 * workers):
-            end = min(begin + 8, n_batch)
-            forward_rows(params, x, y, workspace, chunk[worker], begin, end)
+        for number in range(worker, chunks, workers):
+            begin, end = share(n_batch, number, chunks, 4)
+            forward_rows(params, x, y, workspace, chunk[worker], begin, end, number)
     loss = loss_of_rows(x, workspace)
     return loss
 
@@ -620,16 +598,17 @@ forward_threads = kernel(_forward, parallel=True)
 def _loss_and_grad(params, x, y, workspace, chunk, grads):
     """Write the gradient of the loss to `grads`; return the loss.
 
-    8 samples at a time, by a worker for each row of `chunk`: the result is the
-    same for any number of them.
+    Up to 8 samples at a time, by a worker for each row of `chunk`: the result is
+    the same for any number of them.
     """
     n_batch = x.shape[0]
+    chunks = chunk_count(n_batch, 8, 4)
     workers = chunk.shape[0]
     for worker in prange(workers):
-        for begin in range(8 * worker, n_batch, 8 * workers):
-            end = min(begin + 8, n_batch)
-            forward_rows(params, x, y, workspace, chunk[worker], begin, end)
-            backward_rows(params, x, y, workspace, chunk[worker], begin, end)
+        for number in range(worker, chunks, workers):
+            begin, end = share(n_batch, number, chunks, 4)
+            forward_rows(params, x, y, workspace, chunk[worker], begin, end, number)
+            backward_rows(params, x, y, workspace, chunk[worker], begin, end, number)
     loss = loss_of_rows(x, workspace)
     for worker in prange(workers):
         gradients_share(x, workspace, grads, np.int64(worker), workers)

@@ -14,7 +14,7 @@ from ._runtime.contraction import matmul, matmul_add
 from ._runtime.convolution import convolve, correlate
 from ._runtime.jit import kernel, piece
 from ._runtime.scalar import exp, log, maximum, relu, step
-from ._runtime.shares import share
+from ._runtime.shares import chunk_count, share
 from ._runtime.views import view
 
 real = np.float32
@@ -78,9 +78,10 @@ def predict_rows(params, x, chunk, out, first, last):
 
 
 @piece
-def forward_rows(params, x, label, workspace, chunk, first, last):
+def forward_rows(params, x, label, workspace, chunk, first, last, number):
     """Evaluate the samples `first` to `last - 1`."""
     n_batch = x.shape[0]
+    chunks = chunk_count(n_batch, 64, 16)
     rows = last - first
     conv_K = view(params, 0, (4, 1, 3, 3))
     conv_c = view(params, 36, (4,))
@@ -97,7 +98,7 @@ def forward_rows(params, x, label, workspace, chunk, first, last):
     loss_total = view(chunk, 73600, (rows,))
     loss_exp = view(chunk, 73664, (rows, 5))
     log_loss_total = view(chunk, 73984, (rows,))
-    loss_part = view(workspace, 540 * ((n_batch + 63) // 64) + first // 64, (1,))
+    loss_part = view(workspace, 540 * chunks + number, (1,))
     x_lanes = view(chunk, 0, (1, 12, 12, rows))
 
     # x_lanes[c, i, j, b] = x[b, c, i, j]
@@ -165,9 +166,12 @@ def forward_rows(params, x, label, workspace, chunk, first, last):
 
 
 @piece
-def backward_rows(params, label, workspace, chunk, chunk_positions, first, last):
+def backward_rows(
+    params, label, workspace, chunk, chunk_positions, first, last, number
+):
     """Differentiate the same samples; follows `forward_rows`."""
     n_batch = label.shape[0]
+    chunks = chunk_count(n_batch, 64, 16)
     rows = last - first
     out_W = view(params, 40, (100, 5))
     label = view(label, first, (rows,))
@@ -180,16 +184,10 @@ def backward_rows(params, label, workspace, chunk, chunk_positions, first, last)
     conv_bar = view(chunk, 80448, (4, 10, 10, rows))
     flatten_bar = view(chunk, 60416, (rows, 100))
     out_bar = view(chunk, 73216, (rows, 5))
-    out_c_bar_part = view(
-        workspace, 541 * ((n_batch + 63) // 64) + 5 * (first // 64), (5,)
-    )
-    out_W_bar_part = view(workspace, 500 * (first // 64), (100, 5))
-    conv_c_bar_part = view(
-        workspace, 500 * ((n_batch + 63) // 64) + 4 * (first // 64), (4,)
-    )
-    conv_K_bar_part = view(
-        workspace, 504 * ((n_batch + 63) // 64) + 36 * (first // 64), (4, 1, 3, 3)
-    )
+    out_c_bar_part = view(workspace, 541 * chunks + 5 * number, (5,))
+    out_W_bar_part = view(workspace, 500 * number, (100, 5))
+    conv_c_bar_part = view(workspace, 500 * chunks + 4 * number, (4,))
+    conv_K_bar_part = view(workspace, 504 * chunks + 36 * number, (4, 1, 3, 3))
     x_lanes = view(chunk, 0, (1, 12, 12, rows))
     flatten_bar_lanes = view(chunk, 74048, (100, rows))
 
@@ -265,11 +263,12 @@ def backward_rows(params, label, workspace, chunk, chunk_positions, first, last)
 def loss_of_rows(x, workspace):
     """The loss, from what all samples have left."""
     n_batch = x.shape[0]
-    loss_part = view(workspace, 540 * ((n_batch + 63) // 64), ((n_batch + 63) // 64,))
+    chunks = chunk_count(n_batch, 64, 16)
+    loss_part = view(workspace, 540 * chunks, (chunks,))
 
     # loss = sum[c] loss_part[c]
     total = real(0.0)
-    for c in range((n_batch + 63) // 64):
+    for c in range(chunks):
         total += loss_part[c]
     loss = total
 
@@ -280,6 +279,7 @@ def loss_of_rows(x, workspace):
 def gradients_share(x, workspace, grads, part, parts):
     """One of several equal shares of the gradients."""
     n_batch = x.shape[0]
+    chunks = chunk_count(n_batch, 64, 16)
     first_4, last_4 = share(4, part, parts)
     first_100, last_100 = share(100, part, parts)
     first_5, last_5 = share(5, part, parts)
@@ -287,21 +287,15 @@ def gradients_share(x, workspace, grads, part, parts):
     conv_c_bar = view(grads, 36, (4,))
     out_W_bar = view(grads, 40, (100, 5))
     out_c_bar = view(grads, 540, (5,))
-    out_c_bar_part = view(
-        workspace, 541 * ((n_batch + 63) // 64), ((n_batch + 63) // 64, 5)
-    )
-    out_W_bar_part = view(workspace, 0, ((n_batch + 63) // 64, 100, 5))
-    conv_c_bar_part = view(
-        workspace, 500 * ((n_batch + 63) // 64), ((n_batch + 63) // 64, 4)
-    )
-    conv_K_bar_part = view(
-        workspace, 504 * ((n_batch + 63) // 64), ((n_batch + 63) // 64, 4, 1, 3, 3)
-    )
+    out_c_bar_part = view(workspace, 541 * chunks, (chunks, 5))
+    out_W_bar_part = view(workspace, 0, (chunks, 100, 5))
+    conv_c_bar_part = view(workspace, 500 * chunks, (chunks, 4))
+    conv_K_bar_part = view(workspace, 504 * chunks, (chunks, 4, 1, 3, 3))
 
     # out_c_bar[k] = sum[c] out_c_bar_part[c, k]
     for k in range(first_5, last_5):
         out_c_bar[k] = real(0.0)
-    for c in range((n_batch + 63) // 64):
+    for c in range(chunks):
         for k in range(first_5, last_5):
             out_c_bar[k] += out_c_bar_part[c, k]
 
@@ -309,14 +303,14 @@ def gradients_share(x, workspace, grads, part, parts):
     for m in range(first_100, last_100):
         for k in range(5):
             out_W_bar[m, k] = real(0.0)
-        for c in range((n_batch + 63) // 64):
+        for c in range(chunks):
             for k in range(5):
                 out_W_bar[m, k] += out_W_bar_part[c, m, k]
 
     # conv_c_bar[o] = sum[c] conv_c_bar_part[c, o]
     for o in range(first_4, last_4):
         conv_c_bar[o] = real(0.0)
-    for c in range((n_batch + 63) // 64):
+    for c in range(chunks):
         for o in range(first_4, last_4):
             conv_c_bar[o] += conv_c_bar_part[c, o]
 
@@ -326,7 +320,7 @@ def gradients_share(x, workspace, grads, part, parts):
             for u in range(3):
                 for v in range(3):
                     total = real(0.0)
-                    for c2 in range((n_batch + 63) // 64):
+                    for c2 in range(chunks):
                         total += conv_K_bar_part[c2, o, c, u, v]
                     conv_K_bar[o, c, u, v] = total
 
@@ -334,14 +328,15 @@ def gradients_share(x, workspace, grads, part, parts):
 def _predict(params, x, chunk, out):
     """Evaluate the model.
 
-    64 samples at a time, by a worker for each row of `chunk`: the result is the
-    same for any number of them.
+    Up to 64 samples at a time, by a worker for each row of `chunk`: the result is
+    the same for any number of them.
     """
     n_batch = x.shape[0]
+    chunks = chunk_count(n_batch, 64, 16)
     workers = chunk.shape[0]
     for worker in prange(workers):
-        for begin in range(64 * worker, n_batch, 64 * workers):
-            end = min(begin + 64, n_batch)
+        for number in range(worker, chunks, workers):
+            begin, end = share(n_batch, number, chunks, 16)
             predict_rows(params, x, chunk[worker], out, begin, end)
 
 
@@ -352,15 +347,16 @@ predict_threads = kernel(_predict, parallel=True)
 def _forward(params, x, label, workspace, chunk):
     """Evaluate the loss.
 
-    64 samples at a time, by a worker for each row of `chunk`: the result is the
-    same for any number of them.
+    Up to 64 samples at a time, by a worker for each row of `chunk`: the result is
+    the same for any number of them.
     """
     n_batch = x.shape[0]
+    chunks = chunk_count(n_batch, 64, 16)
     workers = chunk.shape[0]
     for worker in prange(workers):
-        for begin in range(64 * worker, n_batch, 64 * workers):
-            end = min(begin + 64, n_batch)
-            forward_rows(params, x, label, workspace, chunk[worker], begin, end)
+        for number in range(worker, chunks, workers):
+            begin, end = share(n_batch, number, chunks, 16)
+            forward_rows(params, x, label, workspace, chunk[worker], begin, end, number)
     loss = loss_of_rows(x, workspace)
     return loss
 
@@ -372,15 +368,16 @@ forward_threads = kernel(_forward, parallel=True)
 def _loss_and_grad(params, x, label, workspace, chunk, chunk_positions, grads):
     """Write the gradient of the loss to `grads`; return the loss.
 
-    64 samples at a time, by a worker for each row of `chunk`: the result is the
-    same for any number of them.
+    Up to 64 samples at a time, by a worker for each row of `chunk`: the result is
+    the same for any number of them.
     """
     n_batch = x.shape[0]
+    chunks = chunk_count(n_batch, 64, 16)
     workers = chunk.shape[0]
     for worker in prange(workers):
-        for begin in range(64 * worker, n_batch, 64 * workers):
-            end = min(begin + 64, n_batch)
-            forward_rows(params, x, label, workspace, chunk[worker], begin, end)
+        for number in range(worker, chunks, workers):
+            begin, end = share(n_batch, number, chunks, 16)
+            forward_rows(params, x, label, workspace, chunk[worker], begin, end, number)
             backward_rows(
                 params,
                 label,
@@ -389,6 +386,7 @@ def _loss_and_grad(params, x, label, workspace, chunk, chunk_positions, grads):
                 chunk_positions[worker],
                 begin,
                 end,
+                number,
             )
     loss = loss_of_rows(x, workspace)
     for worker in prange(workers):

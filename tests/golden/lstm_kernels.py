@@ -13,7 +13,7 @@ from numba import prange
 from ._runtime.contraction import matmul, matmul_add
 from ._runtime.jit import kernel, piece
 from ._runtime.scalar import exp, log, maximum, sigmoid, tanh
-from ._runtime.shares import share
+from ._runtime.shares import chunk_count, share
 from ._runtime.views import view
 
 real = np.float32
@@ -90,10 +90,11 @@ def predict_rows(params, x, chunk, out, first, last):
 
 
 @piece
-def forward_rows(params, x, label, workspace, chunk, first, last):
+def forward_rows(params, x, label, workspace, chunk, first, last, number):
     """Evaluate the samples `first` to `last - 1`."""
     n_batch = x.shape[0]
     n_time = x.shape[1]
+    chunks = chunk_count(n_batch, 16, 4)
     rows = last - first
     lstm_W = view(params, 0, (8, 4, 16))
     lstm_U = view(params, 512, (16, 4, 16))
@@ -116,9 +117,7 @@ def forward_rows(params, x, label, workspace, chunk, first, last):
     tanh_lstm_s = view(chunk, 2560 * n_time + 512, (n_time, rows, 16))
     loss_exp = view(chunk, 2816 * n_time + 704, (rows, 10))
     log_loss_total = view(chunk, 2816 * n_time + 864, (rows,))
-    loss_part = view(
-        workspace, 1610 * ((n_batch + 15) // 16) + first // 16 + 26 * n_batch, (1,)
-    )
+    loss_part = view(workspace, 1610 * chunks + 26 * n_batch + number, (1,))
 
     # lstm_h[0, b, k] = 0
     # lstm_s[0, b, k] = 0
@@ -200,10 +199,11 @@ def forward_rows(params, x, label, workspace, chunk, first, last):
 
 
 @piece
-def backward_rows(params, x, label, workspace, chunk, first, last):
+def backward_rows(params, x, label, workspace, chunk, first, last, number):
     """Differentiate the same samples; follows `forward_rows`."""
     n_batch = x.shape[0]
     n_time = x.shape[1]
+    chunks = chunk_count(n_batch, 16, 4)
     rows = last - first
     lstm_U = view(params, 512, (16, 4, 16))
     out_W = view(params, 1600, (16, 10))
@@ -222,24 +222,14 @@ def backward_rows(params, x, label, workspace, chunk, first, last):
     lstm_s_bar = view(chunk, 3072 * n_time + 1392, (n_time + 1, rows, 16))
     lstm_z_bar = view(chunk, 512 * n_time + 512, (n_time, rows, 4, 16))
     lstm_bar = view(chunk, 2816 * n_time + 880, (rows, 16))
-    out_bar = view(
-        workspace, 1600 * ((n_batch + 15) // 16) + 10 * first + 16 * n_batch, (rows, 10)
-    )
-    out_c_bar_part = view(
-        workspace,
-        1600 * ((n_batch + 15) // 16) + 10 * (first // 16) + 26 * n_batch,
-        (10,),
-    )
-    lstm_c_bar_part = view(workspace, 64 * (first // 16) + 16 * n_batch, (4, 16))
+    out_bar = view(workspace, 1600 * chunks + 10 * first + 16 * n_batch, (rows, 10))
+    out_c_bar_part = view(workspace, 1600 * chunks + 26 * n_batch + 10 * number, (10,))
+    lstm_c_bar_part = view(workspace, 16 * n_batch + 64 * number, (4, 16))
     lstm_W_bar_part = view(
-        workspace,
-        64 * ((n_batch + 15) // 16) + 512 * (first // 16) + 16 * n_batch,
-        (8, 4, 16),
+        workspace, 64 * chunks + 16 * n_batch + 512 * number, (8, 4, 16)
     )
     lstm_U_bar_part = view(
-        workspace,
-        576 * ((n_batch + 15) // 16) + 1024 * (first // 16) + 16 * n_batch,
-        (16, 4, 16),
+        workspace, 576 * chunks + 16 * n_batch + 1024 * number, (16, 4, 16)
     )
 
     # out_bar[b, k] = (loss_exp[b, k]/loss_total[b] - select(k == label[b], 1, 0))
@@ -343,13 +333,12 @@ def backward_rows(params, x, label, workspace, chunk, first, last):
 def loss_of_rows(x, workspace):
     """The loss, from what all samples have left."""
     n_batch = x.shape[0]
-    loss_part = view(
-        workspace, 1610 * ((n_batch + 15) // 16) + 26 * n_batch, ((n_batch + 15) // 16,)
-    )
+    chunks = chunk_count(n_batch, 16, 4)
+    loss_part = view(workspace, 1610 * chunks + 26 * n_batch, (chunks,))
 
     # loss = sum[c] loss_part[c]
     total = real(0.0)
-    for c in range((n_batch + 15) // 16):
+    for c in range(chunks):
         total += loss_part[c]
     loss = total
 
@@ -360,6 +349,7 @@ def loss_of_rows(x, workspace):
 def gradients_share(x, workspace, grads, part, parts):
     """One of several equal shares of the gradients."""
     n_batch = x.shape[0]
+    chunks = chunk_count(n_batch, 16, 4)
     first_8, last_8 = share(8, part, parts)
     first_16, last_16 = share(16, part, parts)
     first_10, last_10 = share(10, part, parts)
@@ -369,30 +359,16 @@ def gradients_share(x, workspace, grads, part, parts):
     lstm_c_bar = view(grads, 1536, (4, 16))
     out_W_bar = view(grads, 1600, (16, 10))
     out_c_bar = view(grads, 1760, (10,))
-    out_bar = view(
-        workspace, 1600 * ((n_batch + 15) // 16) + 16 * n_batch, (n_batch, 10)
-    )
-    out_c_bar_part = view(
-        workspace,
-        1600 * ((n_batch + 15) // 16) + 26 * n_batch,
-        ((n_batch + 15) // 16, 10),
-    )
-    lstm_c_bar_part = view(workspace, 16 * n_batch, ((n_batch + 15) // 16, 4, 16))
-    lstm_W_bar_part = view(
-        workspace,
-        64 * ((n_batch + 15) // 16) + 16 * n_batch,
-        ((n_batch + 15) // 16, 8, 4, 16),
-    )
-    lstm_U_bar_part = view(
-        workspace,
-        576 * ((n_batch + 15) // 16) + 16 * n_batch,
-        ((n_batch + 15) // 16, 16, 4, 16),
-    )
+    out_bar = view(workspace, 1600 * chunks + 16 * n_batch, (n_batch, 10))
+    out_c_bar_part = view(workspace, 1600 * chunks + 26 * n_batch, (chunks, 10))
+    lstm_c_bar_part = view(workspace, 16 * n_batch, (chunks, 4, 16))
+    lstm_W_bar_part = view(workspace, 64 * chunks + 16 * n_batch, (chunks, 8, 4, 16))
+    lstm_U_bar_part = view(workspace, 576 * chunks + 16 * n_batch, (chunks, 16, 4, 16))
 
     # out_c_bar[k] = sum[c] out_c_bar_part[c, k]
     for k in range(first_10, last_10):
         out_c_bar[k] = real(0.0)
-    for c in range((n_batch + 15) // 16):
+    for c in range(chunks):
         for k in range(first_10, last_10):
             out_c_bar[k] += out_c_bar_part[c, k]
 
@@ -403,7 +379,7 @@ def gradients_share(x, workspace, grads, part, parts):
     for q in range(4):
         for k in range(first_16, last_16):
             lstm_c_bar[q, k] = real(0.0)
-        for c in range((n_batch + 15) // 16):
+        for c in range(chunks):
             for k in range(first_16, last_16):
                 lstm_c_bar[q, k] += lstm_c_bar_part[c, q, k]
 
@@ -412,7 +388,7 @@ def gradients_share(x, workspace, grads, part, parts):
         for q in range(4):
             for k in range(16):
                 lstm_W_bar[j, q, k] = real(0.0)
-            for c in range((n_batch + 15) // 16):
+            for c in range(chunks):
                 for k in range(16):
                     lstm_W_bar[j, q, k] += lstm_W_bar_part[c, j, q, k]
 
@@ -421,7 +397,7 @@ def gradients_share(x, workspace, grads, part, parts):
         for q in range(4):
             for k in range(16):
                 lstm_U_bar[l, q, k] = real(0.0)
-            for c in range((n_batch + 15) // 16):
+            for c in range(chunks):
                 for k in range(16):
                     lstm_U_bar[l, q, k] += lstm_U_bar_part[c, l, q, k]
 
@@ -429,14 +405,15 @@ def gradients_share(x, workspace, grads, part, parts):
 def _predict(params, x, chunk, out):
     """Evaluate the model.
 
-    16 samples at a time, by a worker for each row of `chunk`: the result is the
-    same for any number of them.
+    Up to 16 samples at a time, by a worker for each row of `chunk`: the result is
+    the same for any number of them.
     """
     n_batch = x.shape[0]
+    chunks = chunk_count(n_batch, 16, 8)
     workers = chunk.shape[0]
     for worker in prange(workers):
-        for begin in range(16 * worker, n_batch, 16 * workers):
-            end = min(begin + 16, n_batch)
+        for number in range(worker, chunks, workers):
+            begin, end = share(n_batch, number, chunks, 8)
             predict_rows(params, x, chunk[worker], out, begin, end)
 
 
@@ -447,15 +424,16 @@ predict_threads = kernel(_predict, parallel=True)
 def _forward(params, x, label, workspace, chunk):
     """Evaluate the loss.
 
-    16 samples at a time, by a worker for each row of `chunk`: the result is the
-    same for any number of them.
+    Up to 16 samples at a time, by a worker for each row of `chunk`: the result is
+    the same for any number of them.
     """
     n_batch = x.shape[0]
+    chunks = chunk_count(n_batch, 16, 4)
     workers = chunk.shape[0]
     for worker in prange(workers):
-        for begin in range(16 * worker, n_batch, 16 * workers):
-            end = min(begin + 16, n_batch)
-            forward_rows(params, x, label, workspace, chunk[worker], begin, end)
+        for number in range(worker, chunks, workers):
+            begin, end = share(n_batch, number, chunks, 4)
+            forward_rows(params, x, label, workspace, chunk[worker], begin, end, number)
     loss = loss_of_rows(x, workspace)
     return loss
 
@@ -467,16 +445,19 @@ forward_threads = kernel(_forward, parallel=True)
 def _loss_and_grad(params, x, label, workspace, chunk, grads):
     """Write the gradient of the loss to `grads`; return the loss.
 
-    16 samples at a time, by a worker for each row of `chunk`: the result is the
-    same for any number of them.
+    Up to 16 samples at a time, by a worker for each row of `chunk`: the result is
+    the same for any number of them.
     """
     n_batch = x.shape[0]
+    chunks = chunk_count(n_batch, 16, 4)
     workers = chunk.shape[0]
     for worker in prange(workers):
-        for begin in range(16 * worker, n_batch, 16 * workers):
-            end = min(begin + 16, n_batch)
-            forward_rows(params, x, label, workspace, chunk[worker], begin, end)
-            backward_rows(params, x, label, workspace, chunk[worker], begin, end)
+        for number in range(worker, chunks, workers):
+            begin, end = share(n_batch, number, chunks, 4)
+            forward_rows(params, x, label, workspace, chunk[worker], begin, end, number)
+            backward_rows(
+                params, x, label, workspace, chunk[worker], begin, end, number
+            )
     loss = loss_of_rows(x, workspace)
     for worker in prange(workers):
         gradients_share(x, workspace, grads, np.int64(worker), workers)

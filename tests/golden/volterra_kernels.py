@@ -11,7 +11,7 @@ from numba import prange
 from ._runtime.convolution import correlate
 from ._runtime.jit import kernel, piece
 from ._runtime.scalar import tanh
-from ._runtime.shares import share
+from ._runtime.shares import chunk_count, share
 from ._runtime.views import apart, view
 
 real = np.float32
@@ -48,16 +48,17 @@ def predict_into(params, x, workspace, memory):
 
 
 @piece
-def forward_rows(params, x, workspace, chunk, first, last):
+def forward_rows(params, x, workspace, chunk, first, last, number):
     """Evaluate the samples `first` to `last - 1`."""
     n_batch = x.shape[0]
+    chunks = chunk_count(n_batch, 128, 64)
     rows = last - first
     a = view(params, 0, (12,))
     start = view(params, 12, (6,))
     x = view(x, 72 * first, (rows, 12, 6))
     h = view(chunk, 0, (13, rows, 6))
     memory = view(chunk, 9984, (12, rows, 6))
-    loss_part = view(workspace, 18 * ((n_batch + 127) // 128) + first // 128, (1,))
+    loss_part = view(workspace, 18 * chunks + number, (1,))
 
     # h[0, b, k] = start[k]
     for b in range(rows):
@@ -86,18 +87,17 @@ def forward_rows(params, x, workspace, chunk, first, last):
 
 
 @piece
-def backward_rows(params, x, workspace, chunk, first, last):
+def backward_rows(params, x, workspace, chunk, first, last, number):
     """Differentiate the same samples; follows `forward_rows`."""
     n_batch = x.shape[0]
+    chunks = chunk_count(n_batch, 128, 64)
     rows = last - first
     a = view(params, 0, (12,))
     h = view(chunk, 0, (13, rows, 6))
     h_bar = view(chunk, 19200, (13, rows, 6))
     h_pre_bar = view(chunk, 9984, (12, rows, 6))
-    a_bar_part = view(workspace, 12 * (first // 128), (12,))
-    start_bar_part = view(
-        workspace, 12 * ((n_batch + 127) // 128) + 6 * (first // 128), (6,)
-    )
+    a_bar_part = view(workspace, 12 * number, (12,))
+    start_bar_part = view(workspace, 12 * chunks + 6 * number, (6,))
 
     # h_bar[t, b, k] += h[t, b, k]/(36*n_batch)
     h_bar[:, :, :] = real(0.0)
@@ -134,13 +134,12 @@ def backward_rows(params, x, workspace, chunk, first, last):
 def loss_of_rows(x, workspace):
     """The loss, from what all samples have left."""
     n_batch = x.shape[0]
-    loss_part = view(
-        workspace, 18 * ((n_batch + 127) // 128), ((n_batch + 127) // 128,)
-    )
+    chunks = chunk_count(n_batch, 128, 64)
+    loss_part = view(workspace, 18 * chunks, (chunks,))
 
     # loss = sum[c] loss_part[c]
     total = real(0.0)
-    for c in range((n_batch + 127) // 128):
+    for c in range(chunks):
         total += loss_part[c]
     loss = total
 
@@ -151,26 +150,25 @@ def loss_of_rows(x, workspace):
 def gradients_share(x, workspace, grads, part, parts):
     """One of several equal shares of the gradients."""
     n_batch = x.shape[0]
+    chunks = chunk_count(n_batch, 128, 64)
     first_12, last_12 = share(12, part, parts)
     first_6, last_6 = share(6, part, parts)
     a_bar = view(grads, 0, (12,))
     start_bar = view(grads, 12, (6,))
-    a_bar_part = view(workspace, 0, ((n_batch + 127) // 128, 12))
-    start_bar_part = view(
-        workspace, 12 * ((n_batch + 127) // 128), ((n_batch + 127) // 128, 6)
-    )
+    a_bar_part = view(workspace, 0, (chunks, 12))
+    start_bar_part = view(workspace, 12 * chunks, (chunks, 6))
 
     # a_bar[t] = sum[c] a_bar_part[c, t]
     for t in range(first_12, last_12):
         a_bar[t] = real(0.0)
-    for c in range((n_batch + 127) // 128):
+    for c in range(chunks):
         for t in range(first_12, last_12):
             a_bar[t] += a_bar_part[c, t]
 
     # start_bar[k] = sum[c] start_bar_part[c, k]
     for k in range(first_6, last_6):
         start_bar[k] = real(0.0)
-    for c in range((n_batch + 127) // 128):
+    for c in range(chunks):
         for k in range(first_6, last_6):
             start_bar[k] += start_bar_part[c, k]
 
@@ -178,15 +176,16 @@ def gradients_share(x, workspace, grads, part, parts):
 def _forward(params, x, workspace, chunk):
     """Evaluate the loss.
 
-    128 samples at a time, by a worker for each row of `chunk`: the result is the
-    same for any number of them.
+    Up to 128 samples at a time, by a worker for each row of `chunk`: the result is
+    the same for any number of them.
     """
     n_batch = x.shape[0]
+    chunks = chunk_count(n_batch, 128, 64)
     workers = chunk.shape[0]
     for worker in prange(workers):
-        for begin in range(128 * worker, n_batch, 128 * workers):
-            end = min(begin + 128, n_batch)
-            forward_rows(params, x, workspace, chunk[worker], begin, end)
+        for number in range(worker, chunks, workers):
+            begin, end = share(n_batch, number, chunks, 16)
+            forward_rows(params, x, workspace, chunk[worker], begin, end, number)
     loss = loss_of_rows(x, workspace)
     return loss
 
@@ -198,16 +197,17 @@ forward_threads = kernel(_forward, parallel=True)
 def _loss_and_grad(params, x, workspace, chunk, grads):
     """Write the gradient of the loss to `grads`; return the loss.
 
-    128 samples at a time, by a worker for each row of `chunk`: the result is the
-    same for any number of them.
+    Up to 128 samples at a time, by a worker for each row of `chunk`: the result is
+    the same for any number of them.
     """
     n_batch = x.shape[0]
+    chunks = chunk_count(n_batch, 128, 64)
     workers = chunk.shape[0]
     for worker in prange(workers):
-        for begin in range(128 * worker, n_batch, 128 * workers):
-            end = min(begin + 128, n_batch)
-            forward_rows(params, x, workspace, chunk[worker], begin, end)
-            backward_rows(params, x, workspace, chunk[worker], begin, end)
+        for number in range(worker, chunks, workers):
+            begin, end = share(n_batch, number, chunks, 16)
+            forward_rows(params, x, workspace, chunk[worker], begin, end, number)
+            backward_rows(params, x, workspace, chunk[worker], begin, end, number)
     loss = loss_of_rows(x, workspace)
     for worker in prange(workers):
         gradients_share(x, workspace, grads, np.int64(worker), workers)

@@ -26,7 +26,7 @@ def use_of(found: Account, name: str) -> Use:
 
 
 def work_in_products(use: Use, n_batch: int) -> int:
-    sizes = {**SIZES, "n_batch": n_batch}
+    sizes = use.sizes({**SIZES, "n_batch": n_batch})
     return sum(
         evaluate(listed.times, sizes) * evaluate(work.cost.in_products, {**sizes, **listed.sizes})
         for listed in use.lists
@@ -35,8 +35,8 @@ def work_in_products(use: Use, n_batch: int) -> int:
 
 
 def whole_chunks(use: Use) -> int:
-    """A number of samples that makes three whole chunks, if there are chunks."""
-    return 3 * max(listed.sizes.get("rows", 1) for listed in use.lists)
+    """A number of samples that makes four whole chunks, if there are chunks."""
+    return 4 * (use.cut.longest if use.cut is not None else 1)
 
 
 @pytest.mark.parametrize("machine", [Machine.LOOPS, Machine.TEAMS])

@@ -65,7 +65,7 @@ class Sizes(dict[str, int]):
     """Run-time sizes; of what is cut along the batch, one chunk and one share are everything."""
 
     def __init__(self, n_batch: int, n_time: int) -> None:
-        super().__init__(n_batch=n_batch, n_time=n_time, n_parameters=11, rows=n_batch, first=0)
+        super().__init__(n_batch=n_batch, n_time=n_time, n_parameters=11, rows=n_batch, first=0, chunks=1, number=0)
 
     def get(self, name: str, default: int | None = None) -> int:  # type: ignore[override]
         return self[name]
