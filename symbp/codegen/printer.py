@@ -32,6 +32,9 @@ RUNTIME_FUNCTIONS = frozenset(
     }
 )  # fmt: skip
 
+#: Powers that are functions of `symbp.runtime.scalar`: Numba makes a loop of ``x**n`` even for a constant n.
+WHOLE_POWERS = {2: "square", 3: "cube"}
+
 #: Functions that Python's math module gives, in the precision of their argument under Numba.
 MATH_FUNCTIONS = ("tan", "atan", "asin", "acos", "sinh", "cosh", "asinh", "acosh", "atanh")
 
@@ -74,6 +77,10 @@ def _is_fraction(value: sp.Rational) -> bool:
     return value.q != 1 and max(abs(value.p), value.q) <= 2**24 and not _is_decimal(value)
 
 
+# What a power begins with that is a call.
+_CALLS = tuple(f"{name}(" for name in WHOLE_POWERS.values())
+
+
 def _is_plain_number(expr: sp.Expr) -> bool:
     """True for what SymPy can evaluate: not for ``relu(2)``, whose function is ours."""
     return bool(expr.is_number) and not expr.has(ScalarFunction)
@@ -88,6 +95,7 @@ class CodePrinter(StrPrinter):
         self.names = names
         self.functions: dict[str, None] = {}
         self.uses_math = False
+        self.whole_powers: Mapping[int, str] = {}  # those that are functions; with none, powers are written ``x**n``
         self._operands: dict[sp.Symbol, Operand] = {}
         self._in_double = dtype == "float64"
 
@@ -257,6 +265,8 @@ class CodePrinter(StrPrinter):
             if exponent == 2 and base.is_Symbol:
                 text = self._print(base)
                 return f"{text} * {text}"
+            if self.whole_powers:
+                return self._products(base, int(exponent))
             shown_base = self.parenthesize(base, PRECEDENCE["Pow"])
             blank = "" if shown_base.isidentifier() else " "  # the formatter's rule
             return f"{shown_base}{blank}**{blank}{int(exponent)}"
@@ -265,6 +275,15 @@ class CodePrinter(StrPrinter):
             return f"{whole} * {self._call('sqrt', (base,))}"
         return self._call("power", (base, exponent))
 
+    def _products(self, base: sp.Expr, exponent: int) -> str:
+        """``square(x)`` for 2, ``square(cube(x))`` for 6, ``x * square(cube(x))`` for 7."""
+        for each, name in self.whole_powers.items():
+            if exponent % each == 0:
+                self.functions[name] = None
+                rest = exponent // each
+                return f"{name}({self._print(base) if rest == 1 else self._products(base, rest)})"
+        return f"{self.parenthesize(base, PRECEDENCE['Mul'])} * {self._products(base, exponent - 1)}"
+
     def _tight(self, expr: sp.Expr) -> str:
         """An operand of a division: in brackets unless it is one element or one call."""
         if expr.is_Pow and expr.exp == sp.S.Half:
@@ -272,6 +291,8 @@ class CodePrinter(StrPrinter):
         return self.parenthesize(expr, PRECEDENCE["Pow"])
 
     def parenthesize(self, item: sp.Basic, level: int, strict: bool = False) -> str:
+        if isinstance(item, sp.Pow) and self.whole_powers and str(self._print(item)).startswith(_CALLS):
+            return str(self._print(item))
         text = str(super().parenthesize(item, level, strict))
         # ``x*x`` is printed for x**2, which SymPy takes for an atom.
         if isinstance(item, sp.Pow) and level >= PRECEDENCE["Pow"] and " " in text and not text.startswith("("):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from symbp.codegen.interface import chunk_count
 from symbp.codegen.layout import call
-from symbp.codegen.printer import RUNTIME_FUNCTIONS, Names
+from symbp.codegen.printer import RUNTIME_FUNCTIONS, WHOLE_POWERS, Names
 from symbp.codegen.writer import (
     Writer,
     code_names,
@@ -45,6 +45,7 @@ TAKEN = (
     "workspace", "positions", "params", "grads", "numbers", "count",
     "chunk", "chunk_positions", "chunk_count", "chunks", "first", "last", "number", "part", "parts", "rows", "share",
     *sorted(RUNTIME_FUNCTIONS),
+    *WHOLE_POWERS.values(),
 )  # fmt: skip
 
 
@@ -92,6 +93,7 @@ class ProcedureWriter(Writer):
             code = code_names(plan, (*TAKEN, *state_inputs(plan)))
             names = Names(code=code, scalars=frozenset(scalars | plain), integers=integer_names(plan))
         super().__init__(plan, dtype, names)
+        self.code.whole_powers = WHOLE_POWERS
 
     def fill(self, node: Fill) -> str:
         name = self.code.names.name(node.tensor)

@@ -8,7 +8,7 @@ from typing import Any
 
 from symbp.codegen.cpu import cpu_context
 from symbp.codegen.cuda import cuda_context
-from symbp.codegen.printer import RUNTIME_FUNCTIONS
+from symbp.codegen.printer import RUNTIME_FUNCTIONS, WHOLE_POWERS
 from symbp.errors import TargetError, did_you_mean
 from symbp.ir.plan import Machine, Plan
 
@@ -84,7 +84,7 @@ CPU = Target(
         "scratch": "interface",
         "OptimizerState": "optimizer",
         "fit_epochs": "training",
-        **dict.fromkeys(RUNTIME_FUNCTIONS, "scalar"),
+        **dict.fromkeys((*RUNTIME_FUNCTIONS, *WHOLE_POWERS.values()), "scalar"),
     },
 )
 

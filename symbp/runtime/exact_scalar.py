@@ -15,11 +15,12 @@ import numpy as np
 
 from symbp.runtime.elementary import OPTIONS
 from symbp.runtime.jit import kernel
-from symbp.runtime.scalar import absolute, floor, maximum, minimum, relu, safe_div, sign, sqrt, step
+from symbp.runtime.scalar import absolute, floor, maximum, minimum, relu, safe_div, sign, sqrt, square, step
 
 __all__ = [
     "absolute",
     "cos",
+    "cube",
     "dsigmoid",
     "erf",
     "erfc",
@@ -42,9 +43,17 @@ __all__ = [
     "sin",
     "softplus",
     "sqrt",
+    "square",
     "step",
     "tanh",
 ]
+
+
+@kernel(cache=False, **OPTIONS)
+def cube(x):
+    """``x*x*x``."""
+    wide = np.float64(x)
+    return type(x)(wide * wide * wide)
 
 
 @kernel(cache=False, **OPTIONS)

@@ -20,6 +20,8 @@ import llvmlite.binding as llvm
 from numba.core.caching import CompileResultCacheImpl
 from numba.core.compiler_lock import global_compiler_lock
 
+from symbp.runtime.passes import SIMPLIFIED, fewer_passes
+
 #: Which function a dispatcher compiles: its file and its name there.
 Key = tuple[str, str]
 _pieces: dict[Key, Any] = {}
@@ -47,7 +49,8 @@ def count_as_ours(dispatcher: Any, apart: bool = False) -> None:
         with global_compiler_lock:
             _Compiling.depth += 1
             try:
-                entry = compile_it(signature)
+                with fewer_passes(dispatcher.targetctx.codegen(), SIMPLIFIED):
+                    entry = compile_it(signature)
             finally:
                 _Compiling.depth -= 1
             for arguments, compiled in dispatcher.overloads.items():

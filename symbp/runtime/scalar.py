@@ -26,6 +26,7 @@ from symbp.runtime.trigonometry import cos, sin
 __all__ = [
     "absolute",
     "cos",
+    "cube",
     "dsigmoid",
     "erf",
     "erfc",
@@ -48,6 +49,7 @@ __all__ = [
     "sin",
     "softplus",
     "sqrt",
+    "square",
     "step",
     "tanh",
 ]
@@ -124,6 +126,18 @@ def minimum(a, b):
 def safe_div(a, b):
     """``a/b``, and 0 where ``b = 0``."""
     return type(a)(0) if b == 0 else a / b
+
+
+@kernel(cache=False, **OPTIONS)
+def square(x):
+    """``x*x``."""
+    return x * x
+
+
+@kernel(cache=False, **OPTIONS)
+def cube(x):
+    """``x*x*x``."""
+    return x * x * x
 
 
 @kernel(cache=False, **OPTIONS)

@@ -39,6 +39,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic
 
 from symbp.runtime.jit import is_unreadable, warn_uncached
+from symbp.runtime.passes import AS_WRITTEN, fewer_passes
 from symbp.runtime.simd import INDEX, VECTORS, WIDTH, scalar_of
 
 _FOLDER = Path(__file__).parent
@@ -123,17 +124,20 @@ class _Part:
         if self._compiled is None:
             # Numba's own lock: whoever compiles a caller holds it when coming here.
             with global_compiler_lock:
-                made: Any = CFunc(self._function, (self._signature.args, types.void), locals={}, options=_OPTIONS)
-                made._cache = _MachineCode(self._name)
-                made.compile()
-                self._compiled = made
-                self._slot.value = made.address
+                self._compiled = self._made(_MachineCode(self._name))
+                self._slot.value = self._compiled.address
 
     def assembly(self) -> str:
         """The machine code as text, compiled anew: none is kept with it."""
+        return str(self._made()._library.get_asm_str())
+
+    def _made(self, kept: _MachineCode | None = None) -> Any:
         made: Any = CFunc(self._function, (self._signature.args, types.void), locals={}, options=_OPTIONS)
-        made.compile()
-        return str(made._library.get_asm_str())
+        if kept is not None:
+            made._cache = kept
+        with global_compiler_lock, fewer_passes(made._targetdescr.target_context.codegen(), AS_WRITTEN):
+            made.compile()
+        return made
 
     def _find_and_call(self, *arguments: Any) -> None:
         """What the slot first holds. Called by machine code, so there is nobody to raise an exception to."""

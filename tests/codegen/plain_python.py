@@ -162,6 +162,8 @@ RUNTIME: dict[str, Callable[..., Any]] = {
     "log1p": np.log1p,
     "expm1": np.expm1,
     "sqrt": np.sqrt,
+    "square": lambda x: x * x,
+    "cube": lambda x: x * x * x,
     "safe_div": lambda a, b: np.float64(0.0) if b == 0 else a / b,
     "sign": np.sign,
     "maximum": np.maximum,

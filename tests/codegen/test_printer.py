@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import sympy as sp
 
-from symbp.codegen.printer import CodePrinter, Names
+from symbp.codegen.printer import WHOLE_POWERS, CodePrinter, Names
 from symbp.ir import Body, Read
 from symbp.ir.functions import relu, select, tanh
 
@@ -44,3 +44,23 @@ def test_text(expression: sp.Expr, code: str) -> None:
     body = Body.combine(expression, {a: x, b: y})
     printed = CodePrinter("float64", Names(scalars=frozenset("xy"))).body(body)
     assert printed.replace(" ** ", "**") == code
+
+
+@pytest.mark.parametrize(
+    ("expression", "code"),
+    [
+        (a**2, "x * x"),
+        ((a + b) ** 2, "square(x + y)"),
+        (a**3 * b, "y * cube(x)"),
+        ((a + b) ** 4, "square(square(x + y))"),
+        ((a + b) ** 6, "square(cube(x + y))"),
+        (b / (a + b) ** 7, "y / ((x + y) * square(cube(x + y)))"),
+        (b / (a + b) ** 2, "y / square(x + y)"),
+        ((1 + a) ** (5 * HALF), "square(1.0 + x) * sqrt(1.0 + x)"),
+    ],
+    ids=str,
+)
+def test_whole_powers_as_functions(expression: sp.Expr, code: str) -> None:
+    printer = CodePrinter("float64", Names(scalars=frozenset("xy")))
+    printer.whole_powers = WHOLE_POWERS
+    assert printer.body(Body.combine(expression, {a: x, b: y})) == code

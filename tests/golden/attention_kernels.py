@@ -18,7 +18,7 @@ from ._runtime.contraction import (
     matmul_of_upper,
 )
 from ._runtime.jit import kernel, piece
-from ._runtime.scalar import exp, maximum
+from ._runtime.scalar import exp, maximum, square
 from ._runtime.shares import chunk_count, share
 from ._runtime.views import view
 
@@ -267,7 +267,7 @@ def forward_rows(params, x, y, workspace, chunk, first, last, number):
     for b in range(rows):
         for t in range(n_time):
             for e in range(8):
-                total += (attention[b, t, e] - y[b, t, e]) ** 2
+                total += square(attention[b, t, e] - y[b, t, e])
     loss_part[0] = real(0.125) * total / (real(n_batch) * real(n_time))
 
 

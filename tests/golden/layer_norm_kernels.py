@@ -9,7 +9,7 @@ import numpy as np
 
 from ._runtime.contraction import matmul, matmul_add
 from ._runtime.jit import kernel
-from ._runtime.scalar import sqrt, tanh
+from ._runtime.scalar import sqrt, square, tanh
 from ._runtime.views import view
 
 real = np.float32
@@ -37,7 +37,7 @@ def predict_into(params, x, workspace, y):
         # norm_v[b] = sum[j] 0.0625*(x[b, j] - norm_mu[b])**2
         total = real(0.0)
         for j in range(16):
-            total += (x[b, j] - norm_mu) ** 2
+            total += square(x[b, j] - norm_mu)
         norm_v = real(0.0625) * total
         # norm_r_base[b] = 1e-5 + norm_v[b]
         norm_r_base = real(1e-05) + norm_v
@@ -85,7 +85,7 @@ def forward(params, x, t, workspace):
         # norm_v[b] = sum[j] 0.0625*(x[b, j] - norm_mu[b])**2
         total = real(0.0)
         for j in range(16):
-            total += (x[b, j] - norm_mu) ** 2
+            total += square(x[b, j] - norm_mu)
         norm_v = real(0.0625) * total
         # norm_r_base[b] = 1e-5 + norm_v[b]
         norm_r_base = real(1e-05) + norm_v
@@ -112,7 +112,7 @@ def forward(params, x, t, workspace):
     total = real(0.0)
     for b in range(n_batch):
         for k in range(6):
-            total += (y[b, k] - t[b, k]) ** 2
+            total += square(y[b, k] - t[b, k])
     loss = total / (real(6.0) * real(n_batch))
 
     return loss

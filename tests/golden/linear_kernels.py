@@ -9,7 +9,7 @@ import numpy as np
 
 from ._runtime.contraction import matmul, matmul_add
 from ._runtime.jit import kernel
-from ._runtime.scalar import safe_div, sqrt
+from ._runtime.scalar import safe_div, sqrt, square
 from ._runtime.views import view
 
 real = np.float32
@@ -54,7 +54,7 @@ def forward(params, x, t, workspace):
     total = real(0.0)
     for b in range(n_batch):
         for k in range(5):
-            total += (y[b, k] - t[b, k]) ** 2
+            total += square(y[b, k] - t[b, k])
     loss_sum = total
 
     # loss = sqrt(loss_sum/(5*n_batch))

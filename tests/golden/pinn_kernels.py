@@ -8,7 +8,7 @@ C-contiguous; the interface in `__init__.py` has checked them.
 import numpy as np
 
 from ._runtime.jit import kernel
-from ._runtime.scalar import sin, tanh
+from ._runtime.scalar import sin, square, tanh
 from ._runtime.views import view
 
 real = np.float64
@@ -67,7 +67,7 @@ def forward(params, x, workspace):
     # loss = sum[n] (sin_x[n] + u_xx[n])**2/n_points
     total = 0.0
     for n in range(n_points):
-        total += (sin_x[n] + u_xx[n]) ** 2
+        total += square(sin_x[n] + u_xx[n])
     loss = total / real(n_points)
 
     return loss

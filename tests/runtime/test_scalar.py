@@ -34,6 +34,8 @@ EXACT: dict[str, tuple[Callable[[Any], Any], float]] = {
     "logsigmoid": (lambda x: -max(-x, 0) - mpmath.log1p(mpmath.exp(-abs(x))), 3.0),
     "sqrt": (mpmath.sqrt, 0.5),
     "rsqrt": (lambda x: 1 / mpmath.sqrt(x), 1.5),
+    "square": (lambda x: x * x, 0.5),
+    "cube": (lambda x: x * x * x, 1.5),
     "erf": (mpmath.erf, 1.5),
     "erfc": (mpmath.erfc, 4.0),
     "lgamma": (lambda x: mpmath.log(abs(mpmath.gamma(x))), 4.0),

@@ -1,0 +1,58 @@
+"""Which passes code goes through: loops of unknown length stay short, small windows are written out."""
+
+import re
+
+import numpy as np
+import pytest
+from numba.core.errors import TypingError
+from numba.core.registry import cpu_target
+
+from symbp.runtime.jit import kernel
+
+
+def instructions(compiled: object, operation: str) -> int:
+    (text,) = compiled.inspect_llvm().values()  # type: ignore[attr-defined]
+    return len(re.findall(rf"= {operation} ", text))
+
+
+def test_a_loop_of_unknown_length_is_not_unrolled() -> None:
+    @kernel
+    def halve(x):  # type: ignore[no-untyped-def]
+        for i in range(x.shape[0]):
+            x[i] *= np.float32(0.5)
+
+    x = np.arange(77, dtype=np.float32)
+    halve(x)
+    np.testing.assert_array_equal(x, np.arange(77) / 2)
+    # At most four vectors side by side, one vector of what is left, and one number of what is left of that.
+    assert 1 <= instructions(halve, "fmul") <= 6
+
+
+def test_a_small_window_is_written_out_so_that_the_loop_around_it_is_vectorised() -> None:
+    @kernel
+    def pairs(x, y):  # type: ignore[no-untyped-def]
+        for b in range(y.shape[0]):
+            total = np.float32(0.0)
+            for m in range(3):
+                total += x[m, b]
+            y[b] = total
+
+    x = np.arange(3 * 77, dtype=np.float32).reshape(3, 77)
+    y = np.empty(77, np.float32)
+    pairs(x, y)
+    np.testing.assert_array_equal(y, x.sum(axis=0))
+    (text,) = pairs.inspect_llvm().values()
+    assert re.search(r"fadd .*<\d+ x float>", text)
+
+
+def test_code_of_others_goes_through_all_passes_again() -> None:
+    codegen = cpu_target.target_context.codegen()
+    before = dict(vars(codegen))
+
+    @kernel
+    def wrong(x):  # type: ignore[no-untyped-def]
+        return x.no_such_thing
+
+    with pytest.raises(TypingError):
+        wrong(np.zeros(3, np.float32))
+    assert vars(codegen) == before
