@@ -28,6 +28,7 @@ from symbp.schedule.device.turn_weights import turn_weights
 from symbp.schedule.exact import keep_digits
 from symbp.schedule.fuse import fuse_nests
 from symbp.schedule.inline import inline_arguments
+from symbp.schedule.inline_scattered import inline_scattered
 from symbp.schedule.lower import lower_statement
 from symbp.schedule.notes import head_with_equations
 from symbp.schedule.procedures import Planned, in_their_shapes, make_procedure, touched_names
@@ -173,6 +174,7 @@ PASSES: dict[Machine, tuple[Callable[[Program], Program], ...]] = {
         inline_arguments,
         lay_steps_first,  # what a step of a recurrence needs lies together
         lay_samples_last,  # convolutions over samples become calls that need no patches
+        inline_scattered,  # conditions on data, which the pass before made choices of values, are in the way
         unfold,  # other convolutions become contractions, which the next pass may then absorb
         absorb_sums,
     ),

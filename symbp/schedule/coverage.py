@@ -117,6 +117,11 @@ def _covered(statements: Sequence[Statement], tensor: Tensor) -> bool:
     return False
 
 
+def writes_whole(statement: Statement, tensor: Tensor) -> bool:
+    """True if the statement writes every element of its tensor, each of them once."""
+    return _covered([statement], tensor)
+
+
 def _spans(statement: Statement) -> tuple[tuple[Affine, Affine], ...] | None:
     """The box a statement writes, if it writes all of it: every axis a constant, or indices of its own."""
     if free_guards(statement):

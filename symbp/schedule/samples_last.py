@@ -26,6 +26,7 @@ from symbp.ir.names import fresh_name
 from symbp.ir.program import Program, Role, Tensor
 from symbp.ir.statement import Domain, Guard, Holds, Range, Reduction, Statement, Zero
 from symbp.schedule.classify import as_contraction
+from symbp.schedule.lane_sums import sum_lanes_last
 from symbp.schedule.reach import is_recurrent
 from symbp.schedule.slide import as_slide
 
@@ -167,7 +168,8 @@ def _turn(program: Program, sliding: dict[int, Index], turned: frozenset[str]) -
             replace(whole, accumulate=statement.accumulate, origin=statement.origin),
         ]
     first = [_copy(name, copy, program.tensor(name), back=False) for name, copy in copies.items() if name not in made]
-    return replace(program, tensors=tuple(tensors.values()), statements=(*first, *statements))
+    made_last = replace(program, tensors=tuple(tensors.values()), statements=(*first, *statements))
+    return sum_lanes_last(made_last, {*turned, *copies.values()})
 
 
 def _sample_of(statement: Statement, sliding: Mapping[int, Index], turned: Iterable[str]) -> Index | None:

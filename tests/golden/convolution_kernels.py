@@ -181,7 +181,6 @@ def backward_rows(
     loss_exp = view(chunk, 73664, (rows, 5))
     pool_argmax = view(chunk_positions, 0, (4, 5, 5, rows))
     conv_z_bar = view(chunk, 9216, (4, 10, 10, rows))
-    conv_bar = view(chunk, 80448, (4, 10, 10, rows))
     flatten_bar = view(chunk, 60416, (rows, 100))
     out_bar = view(chunk, 73216, (rows, 5))
     out_c_bar_part = view(workspace, 541 * chunks + 5 * number, (5,))
@@ -190,6 +189,7 @@ def backward_rows(
     conv_K_bar_part = view(workspace, 504 * chunks + 36 * number, (4, 1, 3, 3))
     x_lanes = view(chunk, 0, (1, 12, 12, rows))
     flatten_bar_lanes = view(chunk, 74048, (100, rows))
+    conv_c_bar_part_lanes = view(chunk, 80448, (4, rows))
 
     # out_bar[b, k] = (loss_exp[b, k]/loss_total[b] - select(k == label[b], 1, 0))
     #     /n_batch
@@ -225,30 +225,32 @@ def backward_rows(
                                 best = value
                                 place = 2 * u + v
                     pool_argmax[o, p, q, b] = place
-            # conv_bar[o, 2*p + u, 2*q + v, b] = select(pool_argmax[o, p, q, b] == (2*u
-            #     + v), flatten_bar_lanes[25*o + 5*p + q, b], 0)
+            # conv_z_bar[o, 2*p + u, 2*q + v, b] = select(pool_argmax[o, p, q, b] == (2
+            #     *u + v), flatten_bar_lanes[25*o + 5*p + q, b], 0)
+            #     *step(conv[o, 2*p + u, 2*q + v, b])
             for u in range(2):
                 for q in range(5):
                     for v in range(2):
                         for b in range(rows):
-                            conv_bar[o, 2 * p + u, 2 * q + v, b] = (
-                                flatten_bar_lanes[25 * o + 5 * p + q, b]
-                                if pool_argmax[o, p, q, b] == 2 * u + v
-                                else real(0.0)
+                            conv_z_bar[o, 2 * p + u, 2 * q + v, b] = (
+                                (
+                                    flatten_bar_lanes[25 * o + 5 * p + q, b]
+                                    if pool_argmax[o, p, q, b] == 2 * u + v
+                                    else real(0.0)
+                                )
+                                * step(conv[o, 2 * p + u, 2 * q + v, b])
                             )
-        # conv_z_bar[o, p, q, b] = conv_bar[o, p, q, b]*step(conv[o, p, q, b])
+        # conv_c_bar_part_lanes[o, b] = sum[p, q] conv_z_bar[o, p, q, b]
+        for b in range(rows):
+            conv_c_bar_part_lanes[o, b] = real(0.0)
         for p in range(10):
             for q in range(10):
                 for b in range(rows):
-                    conv_z_bar[o, p, q, b] = (
-                        conv_bar[o, p, q, b] * step(conv[o, p, q, b])
-                    )
-        # conv_c_bar_part[o] = sum[b, p, q] conv_z_bar[o, p, q, b]
+                    conv_c_bar_part_lanes[o, b] += conv_z_bar[o, p, q, b]
+        # conv_c_bar_part[o] = sum[b] conv_c_bar_part_lanes[o, b]
         total = real(0.0)
-        for p in range(10):
-            for q in range(10):
-                for b in range(rows):
-                    total += conv_z_bar[o, p, q, b]
+        for b in range(rows):
+            total += conv_c_bar_part_lanes[o, b]
         conv_c_bar_part[o] = total
 
     # out_W_bar_part[m, k] = sum[b] flatten[b, m]*out_bar[b, k]
