@@ -20,28 +20,29 @@ from numba.core import config
 
 #: For functions as people write them: with the small loops unrolled that hide from the vectoriser what is around them.
 #: One level higher LLVM also unrolls small loops around others, whose code is vectorised once for each copy.
-SIMPLIFIED = 1
-#: For functions that are written as the processor is to run them: the passes over the whole module tidy them up.
-AS_WRITTEN = 0
+SIMPLIFIED = (1, 3)
+#: For functions that are written as the processor is to run them.
+AS_WRITTEN = (0, 1)
 
 
 @contextmanager
-def fewer_passes(codegen: Any, level: int) -> Iterator[None]:
-    """What is compiled meanwhile goes through the first round of passes at that level; later on nothing is unrolled.
+def fewer_passes(codegen: Any, levels: tuple[int, int]) -> Iterator[None]:
+    """What is compiled meanwhile goes through two rounds of passes at these levels, the second of which unrolls nothing.
 
     For Numba's `codegen`, of which a process has one, so under Numba's lock.
     """
+    first, last = levels
 
     def builder(**asked: Any) -> Any:
         speed: Any = asked.get("opt", config.OPT)
-        options = llvm.create_pipeline_tuning_options(speed_level=int(speed))
+        options = llvm.create_pipeline_tuning_options(speed_level=min(int(speed), last))
         options.loop_vectorization = asked.get("loop_vectorize", config.LOOP_VECTORIZE)
         options.slp_vectorization = asked.get("slp_vectorize", config.SLP_VECTORIZE)
         options.loop_unrolling = asked.get("unroll", False)
         return llvm.create_pass_builder(codegen._tm, options)
 
     def first_round(**asked: Any) -> Any:
-        return type(codegen)._function_pass_manager(codegen, opt=min(level, int(config.OPT)), unroll=True, **asked)
+        return type(codegen)._function_pass_manager(codegen, opt=min(first, int(config.OPT)), unroll=True, **asked)
 
     before = {name: vars(codegen).get(name) for name in ("_pass_builder", "_function_pass_manager")}
     codegen._pass_builder, codegen._function_pass_manager = builder, first_round
