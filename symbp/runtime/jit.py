@@ -19,6 +19,8 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,29 @@ OPTIONS: dict[str, Any] = {
     "fastmath": {"contract", "reassoc", "nsz"},
     "nogil": True,
 }
+
+
+def _start_numba() -> None:
+    """Load Numba's functions of arrays, and not SciPy's linear algebra.
+
+    They import it to know whether it is there, which takes a fifth of the time until a kernel from the cache runs; to
+    find it is enough. Who compiles a product of matrices with Numba itself imports it then.
+    """
+    linear_algebra: Any = import_module("numba.np.linalg")
+    import_it = linear_algebra.ensure_blas
+
+    def find_it() -> None:
+        if find_spec("scipy") is None:
+            raise ImportError("scipy is not installed")
+
+    linear_algebra.ensure_blas = find_it
+    try:
+        import_module("numba.np.arraymath")
+    finally:
+        linear_algebra.ensure_blas = import_it
+
+
+_start_numba()
 
 # Reading a damaged cache file can raise almost anything that unpickling can: the list is that of the pickle manual.
 _UNREADABLE = (OSError, EOFError, ValueError, AttributeError, ImportError, IndexError, KeyError, TypeError)

@@ -27,7 +27,7 @@ AS_WRITTEN = (0, 1)
 
 @contextmanager
 def fewer_passes(codegen: Any, levels: tuple[int, int]) -> Iterator[None]:
-    """What is compiled meanwhile goes through two rounds of passes at these levels, the second of which unrolls nothing.
+    """What is compiled meanwhile goes through two rounds of passes at these levels; the second unrolls nothing.
 
     For Numba's `codegen`, of which a process has one, so under Numba's lock.
     """
