@@ -18,9 +18,9 @@ from symbp.codegen.writer import (
     state_inputs,
     update_names,
 )
-from symbp.ir.affine import Affine, Index, Size
+from symbp.ir.affine import ONE, ZERO, Affine, Index, Read, Size
 from symbp.ir.names import fresh_name
-from symbp.ir.nodes import Fill, Loop, Node, Product, SetIndex, Slice, Slide
+from symbp.ir.nodes import Fill, Loop, Node, Note, Product, SetIndex, Slice, Slide, Store, Track, Update
 from symbp.ir.plan import (
     CHUNKS,
     NUMBER,
@@ -38,7 +38,7 @@ from symbp.ir.walk_nodes import rename_index, walk
 
 #: Names that every generated kernel file may use besides functions of the runtime.
 TAKEN = (
-    "np", "math", "real", "view", "apart", "matmul", "matmul_add", "kernel", "piece", "value",
+    "np", "math", "real", "view", "apart", "rolled", "matmul", "matmul_add", "kernel", "piece", "value",
     "matmul_lower", "matmul_of_lower", "matmul_of_upper",
     "matmul_add_lower", "matmul_add_of_lower", "matmul_add_of_upper",
     "convolve", "convolve_add", "correlate", "correlate_add",
@@ -48,6 +48,10 @@ TAKEN = (
     *WHOLE_POWERS.values(),
 )  # fmt: skip
 
+
+#: Lengths of rows that LLVM writes out element by element where one number is sought along them. Where it is a sum, it
+#: takes the shorter ones for many rows at once, which is as good.
+SHORT_SEARCHES, SHORT_SUMS = range(9, 96), range(17, 96)
 
 _PORTIONS = {Portion.WHOLE: (), Portion.ROWS: ("first", "last"), Portion.SHARE: ("part", "parts")}
 
@@ -102,6 +106,31 @@ class ProcedureWriter(Writer):
         rank = max(self.plan.tensors[node.tensor].rank, 1)
         zero = "0" if node.tensor in self.code.names.integers else self.code.zero()
         return f"{name}[{', '.join([':'] * rank)}] = {zero}"
+
+    def range(self, loop: Loop) -> str:
+        """``range(n)``, or ``range(rolled(64))`` for what goes along a short row to one number; see `runtime.views`."""
+        if self._goes_along_a_short_row(loop):
+            return f"range(rolled({self.bound(loop.stop, 'min')}))"
+        return super().range(loop)
+
+    def _goes_along_a_short_row(self, loop: Loop) -> bool:
+        stop = loop.stop.values[0]
+        if len(loop.stop.values) > 1 or not stop.is_constant or loop.lower.values != (ZERO,) or loop.step < 0:
+            return False
+        node, *others = (n for n in loop.body if not isinstance(n, Note))
+        is_search = isinstance(node, Track) and node.position is None
+        is_sum = isinstance(node, Store) and node.update is Update.ADD and not node.target.subscripts
+        if others or not isinstance(node, Store | Track) or not (is_search or is_sum):
+            return False
+        if int(stop) not in (SHORT_SEARCHES if is_search else SHORT_SUMS):
+            return False
+        walked = [r for r in node.value.all_reads if any(loop.index in s.indices() for s in r.subscripts)]
+        return all(self._walks_along_memory(r, loop.index) for r in walked)
+
+    def _walks_along_memory(self, read: Read, index: Index) -> bool:
+        extents = self.plan.tensors[read.tensor].shape
+        moving = [s for s, extent in zip(read.subscripts, extents, strict=True) if extent != ONE]
+        return moving[-1].coefficient(index) == ONE
 
     def product(self, node: Product) -> str:
         """``matmul(a, b, c)``, ``matmul_add_of_upper(a, b, c, shift)``: what is added to, then what counts."""

@@ -75,6 +75,7 @@ CPU = Target(
         **dict.fromkeys(("convolve", "convolve_add", "correlate", "correlate_add"), "convolution"),
         "view": "views",
         "apart": "views",
+        "rolled": "views",
         "share": "shares",
         "chunk_count": "shares",
         "worker_count": "shares",

@@ -49,6 +49,13 @@ def view(typing_context: Any, flat: Any, start: Any, shape: Any) -> Any:
     return result(flat, start, shape), generate
 
 
+def _unknown(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    """The first argument as an index of which the compiler knows nothing; no instruction."""
+    value = context.cast(builder, arguments[0], signature.args[0], types.intp)
+    same = ir.FunctionType(value.type, [value.type])
+    return builder.asm(same, "", "=r,0", [value], False)
+
+
 @intrinsic
 def apart(typing_context: Any, index: Any) -> Any:
     """The index as it is, and nothing that the compiler could know of it: ``b = apart(b)``.
@@ -58,10 +65,14 @@ def apart(typing_context: Any, index: Any) -> Any:
     element at a time, which takes the cells of an LSTM six times as long. So it compares row by row. It costs no
     instruction.
     """
+    return types.intp(index), _unknown
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        value = context.cast(builder, arguments[0], signature.args[0], types.intp)
-        same = ir.FunctionType(value.type, [value.type])
-        return builder.asm(same, "", "=r,0", [value], False)
 
-    return types.intp(index), generate
+@intrinsic
+def rolled(typing_context: Any, extent: Any) -> Any:
+    """The extent as it is, and nothing that the compiler could know of it: ``for k in range(rolled(64))``.
+
+    For a sum or a search along a short row. LLVM writes out a loop of so few turns before it looks for vectors, and is
+    left with a chain of single operations: the largest of 64 took nine times as long.
+    """
+    return types.intp(extent), _unknown

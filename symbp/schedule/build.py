@@ -27,6 +27,7 @@ from symbp.schedule.device.split_sums import split_sums
 from symbp.schedule.device.turn_weights import turn_weights
 from symbp.schedule.exact import keep_digits
 from symbp.schedule.fuse import fuse_nests
+from symbp.schedule.hoist import hoist_reads
 from symbp.schedule.inline import inline_arguments
 from symbp.schedule.inline_scattered import inline_scattered
 from symbp.schedule.lower import lower_statement
@@ -86,7 +87,10 @@ def make_plan(
     if machine.in_teams:
         procedures = [replace(p, steps=make_steps(p, tensors)) for p in procedures]
     else:
-        procedures = [p if p.name == "update" else split_procedure(p, taken=tuple(tensors)) for p in procedures]
+        of_model = [p for p in procedures if p.name != "update"]
+        hoisted, scalars = hoist_reads(of_model, tensors)
+        tensors |= scalars
+        procedures[: len(of_model)] = [split_procedure(p, taken=tuple(tensors)) for p in hoisted]
     return Plan(
         name=model.name,
         inputs=model.with_role(Role.INPUT),

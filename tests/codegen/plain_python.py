@@ -140,6 +140,7 @@ RUNTIME: dict[str, Callable[..., Any]] = {
     "chunk_count": chunk_count,
     "view": view,
     "apart": lambda index: index,
+    "rolled": lambda extent: extent,
     "convolve": _sliding(adds=False),
     "convolve_add": _sliding(adds=True),
     "correlate": _sliding(adds=False),

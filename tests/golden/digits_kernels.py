@@ -12,7 +12,7 @@ import numpy as np
 from ._runtime.contraction import matmul, matmul_add
 from ._runtime.jit import kernel
 from ._runtime.scalar import exp, expm1, log, maximum, relu, sqrt, step
-from ._runtime.views import view
+from ._runtime.views import rolled, view
 
 real = np.float32
 
@@ -53,7 +53,7 @@ def predict_into(params, x, workspace, softmax):
     for b in range(n_batch):
         # softmax_max[b] = max[k] stop_gradient(out[b, k])
         softmax_max = real(-math.inf)
-        for k in range(10):
+        for k in range(rolled(10)):
             softmax_max = maximum(softmax_max, out[b, k])
         # softmax_exp[b, k] = exp(out[b, k] - softmax_max[b])
         for k in range(10):
@@ -105,12 +105,13 @@ def forward(params, x, label, workspace):
     for b in range(n_batch):
         # softmax_max[b] = max[k] stop_gradient(out[b, k])
         best = real(-math.inf)
-        for k in range(10):
+        for k in range(rolled(10)):
             best = maximum(best, out[b, k])
         softmax_max[b] = best
         # softmax_exp[b, k] = exp(out[b, k] - softmax_max[b])
+        softmax_max_b = softmax_max[b]
         for k in range(10):
-            softmax_exp[b, k] = exp(out[b, k] - softmax_max[b])
+            softmax_exp[b, k] = exp(out[b, k] - softmax_max_b)
         # softmax_total[b] = sum[k] softmax_exp[b, k]
         total = real(0.0)
         for k in range(10):
@@ -149,10 +150,12 @@ def backward(params, x, label, workspace, grads):
     # out_c_bar[k] = sum[b] out_bar[b, k]
     out_c_bar[:] = real(0.0)
     for b in range(n_batch):
+        softmax_total_b = softmax_total[b]
+        label_b = label[b]
         for k in range(10):
-            softmax = softmax_exp[b, k] / softmax_total[b]
+            softmax = softmax_exp[b, k] / softmax_total_b
             out_bar[b, k] = (
-                softmax - (real(1.0) if k == label[b] else real(0.0))
+                softmax - (real(1.0) if k == label_b else real(0.0))
             ) / real(n_batch)
             out_c_bar[k] += out_bar[b, k]
 

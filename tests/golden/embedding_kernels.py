@@ -33,8 +33,9 @@ def predict_into(params, token, workspace, out):
         for e in range(8):
             text[b, e] = real(0.0)
         for t in range(n_time):
+            token_bt = token[b, t]
             for e in range(8):
-                text[b, e] += E[token[b, t], e]
+                text[b, e] += E[token_bt, e]
         for e in range(8):
             text[b, e] = text[b, e] / real(n_time)
         # out[b, k] = out_c[k]
@@ -65,8 +66,9 @@ def forward(params, token, label, workspace):
         for e in range(8):
             text[b, e] = real(0.0)
         for t in range(n_time):
+            token_bt = token[b, t]
             for e in range(8):
-                text[b, e] += E[token[b, t], e]
+                text[b, e] += E[token_bt, e]
         for e in range(8):
             text[b, e] = text[b, e] / real(n_time)
         # out[b, k] = out_c[k]
@@ -139,8 +141,9 @@ def backward(params, token, label, workspace, grads):
     E_bar[:, :] = real(0.0)
     for b in range(n_batch):
         for t in range(n_time):
+            token_bt = token[b, t]
             for e in range(8):
-                E_bar[token[b, t], e] += text_bar[b, e] / real(n_time)
+                E_bar[token_bt, e] += text_bar[b, e] / real(n_time)
 
 
 @kernel

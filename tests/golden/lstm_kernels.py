@@ -14,7 +14,7 @@ from ._runtime.contraction import matmul, matmul_add
 from ._runtime.jit import kernel, piece
 from ._runtime.scalar import exp, log, maximum, sigmoid, tanh
 from ._runtime.shares import chunk_count, share
-from ._runtime.views import view
+from ._runtime.views import rolled, view
 
 real = np.float32
 
@@ -177,12 +177,13 @@ def forward_rows(params, x, label, workspace, chunk, first, last, number):
     for b in range(rows):
         # loss_max[b] = max[k] stop_gradient(out[b, k])
         best = real(-math.inf)
-        for k in range(10):
+        for k in range(rolled(10)):
             best = maximum(best, out[b, k])
         loss_max[b] = best
         # loss_exp[b, k] = exp(out[b, k] - loss_max[b])
+        loss_max_b = loss_max[b]
         for k in range(10):
-            loss_exp[b, k] = exp(out[b, k] - loss_max[b])
+            loss_exp[b, k] = exp(out[b, k] - loss_max_b)
         # loss_total[b] = sum[k] loss_exp[b, k]
         total = real(0.0)
         for k in range(10):
@@ -237,10 +238,12 @@ def backward_rows(params, x, label, workspace, chunk, first, last, number):
     # out_c_bar_part[k] = sum[b] out_bar[b, k]
     out_c_bar_part[:] = real(0.0)
     for b in range(rows):
+        label_b = label[b]
+        loss_total_b = loss_total[b]
         for k in range(10):
             out_bar[b, k] = (
-                loss_exp[b, k] / loss_total[b]
-                - (real(1.0) if k == label[b] else real(0.0))
+                loss_exp[b, k] / loss_total_b
+                - (real(1.0) if k == label_b else real(0.0))
             ) / real(n_batch)
             out_c_bar_part[k] += out_bar[b, k]
 

@@ -9,7 +9,7 @@ import pytest
 from numba import njit
 
 from symbp.runtime.jit import kernel
-from symbp.runtime.views import apart, view
+from symbp.runtime.views import apart, rolled, view
 
 
 @kernel(cache=False)
@@ -50,3 +50,15 @@ def test_apart_changes_nothing() -> None:
     out = np.empty(7)
     doubled(x, out)
     assert (out == 2 * x).all()
+
+
+@pytest.mark.parametrize("n", [0, 1, 7, 13])
+def test_a_loop_over_a_rolled_extent_has_as_many_turns(n: int) -> None:
+    @njit
+    def count(extent: Any) -> Any:
+        turns = 0
+        for i in range(rolled(extent)):
+            turns += i + 1
+        return turns
+
+    assert count(n) == n * (n + 1) // 2
