@@ -27,6 +27,7 @@ from typing import Any
 from numba import njit
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 
+from symbp.runtime.passes import KernelPipeline
 from symbp.runtime.pieces import WithPieces, count_as_ours
 from symbp.runtime.simd import VECTORS, WIDTH
 
@@ -151,7 +152,8 @@ def kernel(
     """
     if function is None:
         return lambda decorated: kernel(decorated, cache=cache, apart=apart, **options)
-    compiled = njit(**{**OPTIONS, **options})(function)
+    pipeline = None if options.get("parallel") else KernelPipeline
+    compiled = njit(pipeline_class=pipeline, **{**OPTIONS, **options})(function)
     if cache:
         try:
             compiled._cache = _PackageCache(function, parallel=bool(options.get("parallel")))

@@ -1,10 +1,10 @@
-"""Which of LLVM's passes our code goes through: a loop of unknown length is written once, not eight times.
+"""Which passes our code goes through, of LLVM's and of Numba's: those that have something to do.
 
-LLVM unrolls such a loop after it has vectorised it, as far as its tables say that the processor can hold: for AMD's Zen
-3 to 5 up to 512 operations. A step has a hundred loops, most of some dozens of turns. Their code becomes several times
-as long, which takes as many times as long to compile, and runs no faster: steps took up to a seventh longer. So loops
-are unrolled only in Numba's first round of passes, function by function, and there only what is small and has a known
-number of turns, as the window of a pooling has, or the digits of a row of three.
+LLVM unrolls a loop of unknown length after it has vectorised it, as far as its tables say that the processor can hold:
+for AMD's Zen 3 to 5 up to 512 operations. A step has a hundred loops, most of some dozens of turns. Their code becomes
+several times as long, which takes as many times as long to compile, and runs no faster: steps took up to a seventh
+longer. So loops are unrolled only in the first round of LLVM's passes, function by function, and there only what is
+small and has a known number of turns, as the window of a pooling has, or the digits of a row of three.
 """
 
 # mypy: disable-error-code="attr-defined, no-untyped-call"
@@ -17,6 +17,17 @@ from typing import Any
 
 import llvmlite.binding as llvm
 from numba.core import config
+from numba.core.compiler import CompilerBase, DefaultPassBuilder
+from numba.core.compiler_machinery import PassManager
+from numba.core.typed_passes import NopythonTypeInference, PreLowerStripPhis
+from numba.core.untyped_passes import (
+    FixupArgs,
+    GenericRewrites,
+    InlineInlinables,
+    IRProcessing,
+    ReconstructSSA,
+    TranslateByteCode,
+)
 
 #: For functions as people write them: with the small loops unrolled that hide from the vectoriser what is around them.
 #: One level higher LLVM also unrolls small loops around others, whose code is vectorised once for each copy.
@@ -54,3 +65,25 @@ def fewer_passes(codegen: Any, levels: tuple[int, int]) -> Iterator[None]:
                 delattr(codegen, name)
             else:
                 setattr(codegen, name, value)
+
+
+class KernelPipeline(CompilerBase):
+    """Numba's passes without those that look for what no kernel has: closures, comprehensions, branches on None.
+
+    Each of them costs: after it Numba finds out anew where every variable is still needed.
+    """
+
+    def define_pipelines(self) -> list[Any]:
+        """The passes, in Numba's order."""
+        passes = PassManager("kernel")
+        passes.add_pass(TranslateByteCode, "bytecode becomes Numba's representation")
+        passes.add_pass(FixupArgs, "arguments")
+        passes.add_pass(IRProcessing, "checks")
+        passes.add_pass(GenericRewrites, "constant indices of tuples")
+        passes.add_pass(InlineInlinables, "calls of products")
+        passes.add_pass(ReconstructSSA, "single assignment")
+        passes.add_pass(NopythonTypeInference, "types")
+        passes.add_pass(PreLowerStripPhis, "out of single assignment")
+        passes.passes.extend(DefaultPassBuilder.define_nopython_lowering_pipeline(self.state).passes)
+        passes.finalize()
+        return [passes]

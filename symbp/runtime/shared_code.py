@@ -39,7 +39,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic
 
 from symbp.runtime.jit import is_unreadable, warn_uncached
-from symbp.runtime.passes import AS_WRITTEN, fewer_passes
+from symbp.runtime.passes import AS_WRITTEN, KernelPipeline, fewer_passes
 from symbp.runtime.simd import INDEX, VECTORS, WIDTH, scalar_of
 
 _FOLDER = Path(__file__).parent
@@ -132,7 +132,9 @@ class _Part:
         return str(self._made()._library.get_asm_str())
 
     def _made(self, kept: _MachineCode | None = None) -> Any:
-        made: Any = CFunc(self._function, (self._signature.args, types.void), locals={}, options=_OPTIONS)
+        pipeline: Any = KernelPipeline
+        signature = (self._signature.args, types.void)
+        made: Any = CFunc(self._function, signature, locals={}, options=_OPTIONS, pipeline_class=pipeline)
         if kept is not None:
             made._cache = kept
         with global_compiler_lock, fewer_passes(made._targetdescr.target_context.codegen(), AS_WRITTEN):

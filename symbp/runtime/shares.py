@@ -29,7 +29,7 @@ def share(count, number, shares, step=16):
     return min(steps * number // shares * step, count), min(steps * (number + 1) // shares * step, count)
 
 
-@register_jitable(inline="always")
+@register_jitable
 def chunk_count(samples, longest, shortest):
     """How many chunks make a batch: none longer than `longest`, an even number if they are few and not too short."""
     count = (samples + longest - 1) // longest
