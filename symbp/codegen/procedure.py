@@ -130,7 +130,7 @@ class ProcedureWriter(Writer):
     def _walks_along_memory(self, read: Read, index: Index) -> bool:
         extents = self.plan.tensors[read.tensor].shape
         moving = [s for s, extent in zip(read.subscripts, extents, strict=True) if extent != ONE]
-        return moving[-1].coefficient(index) == ONE
+        return bool(moving) and moving[-1].coefficient(index) == ONE
 
     def product(self, node: Product) -> str:
         """``matmul(a, b, c)``, ``matmul_add_of_upper(a, b, c, shift)``: what is added to, then what counts."""

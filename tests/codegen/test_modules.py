@@ -234,3 +234,24 @@ def test_the_equations_are_as_the_report_sets_them_out(name: str) -> None:
     made = compile_to_plan(GOLDEN[name][0]())
     assert made.derivation is not None
     assert ast.literal_eval(assigned).strip() == explain_text(made.derivation, made.update).strip()
+
+
+def test_what_goes_along_a_short_row_to_one_number_is_not_unrolled() -> None:
+    model = sb.Model("short_rows")
+    b, j, k = model.axis("b", "batch"), model.axis("j", 20), model.axis("k", 1)
+    x, word = model.input("x", b, j), model.input("word", b, j, dtype="int", below=k)
+    table, weight = model.parameter("table", k, k), model.parameter("weight", j, j)
+    model.output(
+        model.define("largest[b]", sb.max(x[b, j], j)),
+        model.define("added[b]", sb.sum(x[b, j] ** 2, j)),
+        model.define("found[b]", sb.sum(table[word[b, j], 0], j)),
+        model.define("down[b]", sb.sum(weight[j, 0], j) * x[b, 0]),
+    )
+    kernels = sb.emit_model(model, standalone=False)["kernels.py"]
+    loops = {line: bound for bound, line in re.findall(r"for j in range\((.*)\):\n +(.*)", kernels)}
+    assert loops == {
+        "best = maximum(best, x[b, j])": "rolled(20)",
+        "total += x[b, j] * x[b, j]": "rolled(20)",
+        "total += table[word[b, j], 0]": "20",
+        "total += weight[j, 0]": "20",
+    }
