@@ -8,13 +8,13 @@ Reduction  ::=  none | sum | max | argmax
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
 
 from symbp.ir.affine import Affine, Index, Read
-from symbp.ir.body import Body
+from symbp.ir.body import Body, Operand
 
 
 class Reduction(Enum):
@@ -179,6 +179,32 @@ class Statement:
             reduced=tuple(names.get(i, i) for i in self.reduced),
             body=self.body.substitute(mapping),
             domain=Domain(ranges, self.domain.substitute_guards(mapping)),
+        )
+
+    def map_elements(self, change: Callable[[Read], Read]) -> Statement:
+        """Replace every element that is written or read, innermost first: in subscripts, the body and the guards."""
+
+        def affine(value: Affine) -> Affine:
+            return value.map_reads(change) if value.reads() else value
+
+        def element(value: Read) -> Read:
+            return change(Read(value.tensor, tuple(map(affine, value.subscripts))))
+
+        def operand(value: Operand) -> Operand:
+            return affine(value) if isinstance(value, Affine) else element(value)
+
+        def guard(value: Guard) -> Guard:
+            if isinstance(value, Holds):
+                return Holds(value.condition.map_operands(operand))
+            return replace(value, value=affine(value.value))
+
+        target = element(self.target)
+        return replace(
+            self,
+            tensor=target.tensor,
+            subscripts=target.subscripts,
+            body=self.body.map_operands(operand),
+            domain=Domain(self.domain.ranges, tuple(map(guard, self.guards))),
         )
 
     def rename_apart(self, taken: Iterable[Index]) -> Statement:

@@ -21,6 +21,7 @@ from symbp.ir.verify import verify
 from symbp.schedule.absorb import absorb_sums
 from symbp.schedule.buffers import allocate, element_count
 from symbp.schedule.chunked import plan_predict_in_chunks, plan_training_in_chunks
+from symbp.schedule.contract_arrays import contract_arrays
 from symbp.schedule.device.exact_sums import declare_sums
 from symbp.schedule.device.kernels import make_steps, sink_scalars, stays_parallel
 from symbp.schedule.device.split_sums import split_sums
@@ -33,6 +34,7 @@ from symbp.schedule.inline_scattered import inline_scattered
 from symbp.schedule.lower import lower_statement
 from symbp.schedule.notes import head_with_equations
 from symbp.schedule.procedures import Planned, in_their_shapes, make_procedure, touched_names
+from symbp.schedule.recompute import as_late_as_can_be, save_or_recompute
 from symbp.schedule.samples_last import lay_samples_last
 from symbp.schedule.scalarise import scalarise
 from symbp.schedule.slices import Slices, cut_batch
@@ -252,8 +254,10 @@ def _plan_predict(
     shaped: dict[str, Buffer] = {}
     if machine is Machine.LOOPS:  # one function has them all
         scalars |= {n for n in inner if not program.tensor(n).shape}
+        nests, narrow = contract_arrays(nests, _tensors(program), [n for n in inner if n not in scalars])
+        program = _with_tensors(program, narrow)
         shaped = in_their_shapes(nests, program, program.outputs)
-    places, lengths = allocate(nests, {t.name: t for t in program.tensors}, [n for n in inner if n not in scalars])
+    places, lengths = allocate(nests, _tensors(program), [n for n in inner if n not in scalars])
     procedure = make_procedure(
         "predict_into",
         "Evaluate the model.",
@@ -284,7 +288,10 @@ def _plan_training(
         return plan_training_in_chunks(slices, adjoints, parameters)
     program = _ready(program, machine)
     ahead = {s.tensor for s in program.keep_live([program.loss]).statements}
-    steps = order(program)
+    again: frozenset[str] = frozenset()
+    if machine is Machine.LOOPS:
+        program, again = save_or_recompute(program, ahead, [program.loss], {})
+    steps = as_late_as_can_be(order(program), again)
     gradient_names = {adjoints[p.name] for p in parameters if p.name in adjoints}
     halves = [[s for s in steps if (s.tensors[0] in ahead) == is_forward] for is_forward in (True, False)]
     nests_of = [_fused(lower_steps(half, program, wanted, machine), machine) for half in halves]
@@ -296,11 +303,14 @@ def _plan_training(
     results: tuple[str, ...] = ()
     if machine is Machine.LOOPS:  # one function has them all, and gives the loss back
         scalars |= {n for n in inner if not program.tensor(n).shape and n not in shared}
+        local = [n for n in inner if n not in scalars and n not in shared]
+        forward, narrow = contract_arrays(forward, _tensors(program), local)
+        backward, narrow_too = contract_arrays(backward, _tensors(program), local)
+        program = _with_tensors(program, {**narrow, **narrow_too})
     else:
         results = (program.loss,)
         scalars.add(program.loss)
-    tensors = {t.name: t for t in program.tensors}
-    places, lengths = allocate((*forward, *backward), tensors, [n for n in inner if n not in scalars])
+    places, lengths = allocate((*forward, *backward), _tensors(program), [n for n in inner if n not in scalars])
     for slot in parameters:
         if slot.name in adjoints:
             places[adjoints[slot.name]] = Buffer(adjoints[slot.name], Memory.GRADIENTS, Affine.of(slot.offset))
@@ -315,6 +325,14 @@ def _plan_training(
         make_procedure("backward", summary, backward, program, parameters, after),
     )
     return Planned(pair, lengths, program.tensors)
+
+
+def _tensors(program: Program) -> dict[str, Tensor]:
+    return {t.name: t for t in program.tensors}
+
+
+def _with_tensors(program: Program, changed: Mapping[str, Tensor]) -> Program:
+    return replace(program, tensors=tuple(changed.get(t.name, t) for t in program.tensors))
 
 
 def _plan_update(program: Program, machine: Machine) -> Procedure:

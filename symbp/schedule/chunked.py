@@ -18,8 +18,10 @@ from symbp.ir.plan import FIRST, NUMBER, ROWS, Buffer, Kind, Machine, Memory, Ne
 from symbp.ir.program import Program, Tensor
 from symbp.ir.statement import Statement
 from symbp.schedule.buffers import WIDEST, allocate
+from symbp.schedule.contract_arrays import contract_arrays
 from symbp.schedule.fuse import fuse_nests
 from symbp.schedule.procedures import Planned, in_their_shapes, make_procedure, touched_names
+from symbp.schedule.recompute import as_late_as_can_be, save_or_recompute
 from symbp.schedule.scalarise import scalarise
 from symbp.schedule.slices import Slices
 from symbp.schedule.steps import Shares, lower_steps
@@ -35,27 +37,32 @@ def plan_training_in_chunks(
 
     `gradients` gives the name of each parameter's gradient. Procedures with nothing to do are left out.
     """
-    layout = _Layout(slices, parameters, {gradients[p.name]: p for p in parameters if p.name in gradients})
+    owned = {gradients[p.name]: p for p in parameters if p.name in gradients}
     loss = slices.whole.loss
     everything = slices.whole.with_statements(
         (*slices.before.statements, *slices.rows.statements, *slices.after.statements)
     )
     ahead = {s.tensor for s in everything.keep_live([loss]).statements}
-    wanted = frozenset((loss, *layout.gradients))
+    wanted = frozenset((loss, *owned))
     seen = wanted | slices.exported | slices.parts
 
-    steps = order(slices.rows)
+    rows, again = save_or_recompute(slices.rows, ahead, seen, {ROWS.name: slices.cut.longest})
+    slices = replace(slices, rows=rows)
+    steps = as_late_as_can_be(order(rows), again)
     halves = [
         _lowered([s for s in steps if (s.tensors[0] in ahead) == first], slices.rows, seen) for first in (True, False)
     ]
     kept = touched_names(halves[0]) & touched_names(halves[1])
     local = [t.name for t in slices.rows.tensors if not t.is_given and t.name not in seen]
-    forward, gone = scalarise(halves[0], [n for n in local if n not in kept])
-    backward, gone_too = scalarise(halves[1], [n for n in local if n not in kept])
+    (forward, gone, narrow), (backward, gone_too, narrow_too) = (
+        _made_small(half, slices.rows, [n for n in local if n not in kept]) for half in halves
+    )
+    slices = slices.with_tensors({**narrow, **narrow_too})
+    layout = _Layout(slices, parameters, owned)
     within = layout.of_chunk((*forward, *backward), [n for n in local if n not in (*gone, *gone_too)])
 
     before = _lowered(order(slices.before), slices.before, seen)
-    shares = _shares(slices, layout.gradients)
+    shares = _shares(slices, owned)
     after = order(slices.after)
     total = _lowered([s for s in after if s.tensors[0] in ahead], slices.after, wanted)
     rest = [s for s in after if s.tensors[0] not in ahead]
@@ -63,7 +70,7 @@ def plan_training_in_chunks(
     shared = fuse_nests(
         lower_steps([s for s in rest if s.tensors[0] in shares], slices.after, wanted, Machine.LOOPS, shares)
     )
-    groups = _without_scalars([before, total, collect, shared], slices.whole, seen, layout.gradients)
+    groups = _without_scalars([before, total, collect, shared], slices.whole, seen, owned)
     before, total, collect, shared = groups.nests
     places = layout.of_all(before, (*forward, *backward), (*total, *collect, *shared), groups.left)
 
@@ -93,10 +100,11 @@ def plan_predict_in_chunks(slices: Slices, parameters: Sequence[ParameterSlot]) 
     outputs = slices.whole.outputs
     if slices.before.statements or slices.after.statements or not set(outputs) <= made:
         return None
-    layout = _Layout(slices, parameters, {})
     nests = _lowered(order(slices.rows), slices.rows, frozenset(outputs))
     local = [t.name for t in slices.rows.tensors if not t.is_given and t.name not in outputs]
-    nests, gone = scalarise(nests, local)
+    nests, gone, narrow = _made_small(nests, slices.rows, local)
+    slices = slices.with_tensors(narrow)
+    layout = _Layout(slices, parameters, {})
     within = layout.of_chunk(nests, [n for n in local if n not in gone])
     results = {n: Buffer(n, Memory.GIVEN, _row_start(slices.whole.tensor(n))) for n in outputs}
     places = {**within, **layout.rows({}), **results}
@@ -104,6 +112,15 @@ def plan_predict_in_chunks(slices: Slices, parameters: Sequence[ParameterSlot]) 
     found = make_procedure("predict_rows", summary, nests, slices.rows, parameters, places, outputs)
     procedure = replace(found, portion=Portion.ROWS, tensors=layout.seen_by_chunk)
     return Planned((procedure,), layout.lengths, layout.tensors, slices.cut)
+
+
+def _made_small(
+    nests: Sequence[Nest], program: Program, local: Sequence[str]
+) -> tuple[tuple[Nest, ...], tuple[str, ...], dict[str, Tensor]]:
+    """The nests with local scalars and with tensors that lose axes; the names of the first, and the second."""
+    nests, gone = scalarise(nests, local)
+    nests, narrow = contract_arrays(nests, {t.name: t for t in program.tensors}, [n for n in local if n not in gone])
+    return nests, gone, narrow
 
 
 def _lowered(steps: Iterable[Step], program: Program, seen: Iterable[str]) -> tuple[Nest, ...]:

@@ -46,6 +46,8 @@ def fuse_nests(
                 merged = _merge(candidate.nest, nest)
                 if merged is not None and not agrees(candidate.nest, nest, merged):
                     merged = None
+                if k + 1 < len(result) and entry.multiplies and not candidate.multiplies:
+                    merged = None  # its neighbours are to come, and need what lies between
                 if merged is not None:
                     place = k
                     break
@@ -71,11 +73,14 @@ class _Entry:
     nest: Nest
     reads: frozenset[str]
     writes: frozenset[str]
+    multiplies: bool  # products of matrices, within a loop
 
     @staticmethod
     def of(nest: Nest) -> _Entry:
         read, written = touched(nest.nodes)
-        return _Entry(nest, frozenset(read - PRIVATE), frozenset(written - PRIVATE))
+        loops = (n for n in nest.nodes if isinstance(n, Loop))
+        multiplies = any(isinstance(n, Product) for n in walk(loops))
+        return _Entry(nest, frozenset(read - PRIVATE), frozenset(written - PRIVATE), multiplies)
 
     def conflicts(self, other: _Entry) -> bool:
         """True if one writes what the other touches."""

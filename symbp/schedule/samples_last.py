@@ -20,11 +20,11 @@ from typing import TypeVar
 import sympy as sp
 
 from symbp.ir.affine import ZERO, Affine, Index, Read
-from symbp.ir.body import Body, Operand, slot
+from symbp.ir.body import Body, slot
 from symbp.ir.functions import select
 from symbp.ir.names import fresh_name
 from symbp.ir.program import Program, Role, Tensor
-from symbp.ir.statement import Domain, Guard, Holds, Range, Reduction, Statement, Zero
+from symbp.ir.statement import Domain, Guard, Range, Reduction, Statement, Zero
 from symbp.schedule.classify import as_contraction
 from symbp.schedule.lane_sums import sum_lanes_last
 from symbp.schedule.reach import is_recurrent
@@ -215,25 +215,7 @@ def _with_samples_last(statement: Statement, names: Iterable[str], renamed: Mapp
         subscripts = _last(element.subscripts) if element.tensor in wanted else element.subscripts
         return Read(renamed.get(element.tensor, element.tensor), subscripts)
 
-    def read(element: Read) -> Read:
-        return turn(Read(element.tensor, tuple(s.map_reads(turn) if s.reads() else s for s in element.subscripts)))
-
-    def operand(value: Operand) -> Operand:
-        return value.map_reads(turn) if isinstance(value, Affine) else read(value)
-
-    def guard(value: Guard) -> Guard:
-        if isinstance(value, Holds):
-            return Holds(value.condition.map_operands(operand))
-        return replace(value, value=value.value.map_reads(turn) if value.value.reads() else value.value)
-
-    target = read(statement.target)
-    return replace(
-        statement,
-        tensor=target.tensor,
-        subscripts=target.subscripts,
-        body=statement.body.map_operands(operand),
-        domain=Domain(statement.domain.ranges, tuple(map(guard, statement.guards))),
-    )
+    return statement.map_elements(turn)
 
 
 def _value_with_condition(statement: Statement, program: Program) -> Statement:

@@ -51,6 +51,14 @@ class Slices:
     given: frozenset[str]
     parts: frozenset[str]
 
+    def with_tensors(self, changed: Mapping[str, Tensor]) -> Slices:
+        """The same with tensors of other shapes, by name, which only a chunk sees."""
+
+        def declared(part: Program) -> Program:
+            return replace(part, tensors=tuple(changed.get(t.name, t) for t in part.tensors))
+
+        return replace(self, whole=declared(self.whole), rows=declared(self.rows))
+
     @property
     def exported(self) -> frozenset[str]:
         """What a chunk makes and something outside the chunks reads, and what comes before them and they read."""

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from symbp.ir.affine import Affine, Read
-from symbp.ir.body import Operand
+from symbp.ir.affine import Read
 from symbp.ir.order import Scan, order
 from symbp.ir.program import Program, Tensor
-from symbp.ir.statement import Domain, Guard, Holds, Statement
+from symbp.ir.statement import Statement
 
 
 def lay_steps_first(program: Program) -> Program:
@@ -65,23 +64,4 @@ def _swap(statement: Statement, names: set[str]) -> Statement:
         first, second, *rest = element.subscripts
         return Read(element.tensor, (second, first, *rest))
 
-    def affine(value: Affine) -> Affine:
-        return value.map_reads(swap) if value.reads() else value
-
-    def operand(value: Operand) -> Operand:
-        if isinstance(value, Affine):
-            return affine(value)
-        return swap(Read(value.tensor, tuple(map(affine, value.subscripts))))
-
-    def guard(value: Guard) -> Guard:
-        if isinstance(value, Holds):
-            return Holds(value.condition.map_operands(operand))
-        return replace(value, value=affine(value.value))
-
-    target = swap(Read(statement.tensor, tuple(map(affine, statement.subscripts))))
-    return replace(
-        statement,
-        subscripts=target.subscripts,
-        body=statement.body.map_operands(operand),
-        domain=Domain(statement.domain.ranges, tuple(map(guard, statement.guards))),
-    )
+    return statement.map_elements(swap)

@@ -42,15 +42,11 @@ def predict_rows(params, x, chunk, attention, first, last):
     attention_q_head = view(chunk, 0, (rows, n_time, 2, 4))
     attention_k_head = view(chunk, 128 * n_time, (rows, n_time, 2, 4))
     attention_v_head = view(chunk, 256 * n_time, (rows, n_time, 2, 4))
-    attention_a = view(chunk, 384 * n_time, (rows, 2, n_time, n_time))
-    attention_p = view(
-        chunk, 384 * n_time + 32 * n_time * n_time, (rows, 2, n_time, n_time)
-    )
-    attention_o = view(chunk, 384 * n_time + 64 * n_time * n_time, (rows, n_time, 2, 4))
+    attention_a = view(chunk, 512 * n_time, (n_time, n_time))
+    attention_p = view(chunk, 512 * n_time + n_time * n_time, (n_time, n_time))
+    attention_o = view(chunk, 384 * n_time, (rows, n_time, 2, 4))
     attention = view(attention, 8 * first * n_time, (rows, n_time, 8))
-    attention_p_exp = view(
-        chunk, 512 * n_time + 64 * n_time * n_time, (rows, 2, n_time, n_time)
-    )
+    attention_p_exp = view(chunk, 512 * n_time + 2 * n_time * n_time, (n_time,))
 
     # attention_q_head[b, t, h, e] = attention_c_q[h, e]
     # attention_k_head[b, t, h, e] = attention_c_k[h, e]
@@ -90,44 +86,37 @@ def predict_rows(params, x, chunk, attention, first, last):
             #     *attention_k_head[b, s, h, e]/2
             #     where t >= s
             matmul_lower(
-                attention_q_head[b, :, h],
-                attention_k_head[b, :, h].T,
-                attention_a[b, h],
-                0,
+                attention_q_head[b, :, h], attention_k_head[b, :, h].T, attention_a, 0
             )
             for t in range(n_time):
                 for s in range(t + 1):
-                    attention_a[b, h, t, s] = real(0.5) * attention_a[b, h, t, s]
+                    attention_a[t, s] = real(0.5) * attention_a[t, s]
                 # attention_p_max[b, h, t] =
                 #     max[s] stop_gradient(attention_a[b, h, t, s])
                 #     where t >= s
                 attention_p_max = real(-math.inf)
                 for s in range(t + 1):
-                    attention_p_max = maximum(attention_p_max, attention_a[b, h, t, s])
+                    attention_p_max = maximum(attention_p_max, attention_a[t, s])
                 # attention_p_exp[b, h, t, s] = exp(attention_a[b, h, t, s]
                 #     - attention_p_max[b, h, t])
                 #     where t >= s
                 for s in range(t + 1):
-                    attention_p_exp[b, h, t, s] = exp(
-                        attention_a[b, h, t, s] - attention_p_max
-                    )
+                    attention_p_exp[s] = exp(attention_a[t, s] - attention_p_max)
                 # attention_p_total[b, h, t] = sum[s] attention_p_exp[b, h, t, s]
                 #     where t >= s
                 attention_p_total = real(0.0)
                 for s in range(t + 1):
-                    attention_p_total += attention_p_exp[b, h, t, s]
+                    attention_p_total += attention_p_exp[s]
                 # attention_p[b, h, t, s] = attention_p_exp[b, h, t, s]
                 #     /attention_p_total[b, h, t]
                 #     where t >= s
                 for s in range(t + 1):
-                    attention_p[b, h, t, s] = (
-                        attention_p_exp[b, h, t, s] / attention_p_total
-                    )
+                    attention_p[t, s] = attention_p_exp[s] / attention_p_total
             # attention_o[b, t, h, e] = sum[s] attention_v_head[b, s, h, e]
             #     *attention_p[b, h, t, s]
             #     where t >= s
             matmul_of_lower(
-                attention_p[b, h], attention_v_head[b, :, h], attention_o[b, :, h], 0
+                attention_p, attention_v_head[b, :, h], attention_o[b, :, h], 0
             )
         # attention[b, t, m] = attention_c[m]
         for t in range(n_time):
@@ -162,15 +151,11 @@ def forward_rows(params, x, y, workspace, chunk, first, last, number):
     attention_q_head = view(chunk, 0, (rows, n_time, 2, 4))
     attention_k_head = view(chunk, 64 * n_time, (rows, n_time, 2, 4))
     attention_v_head = view(chunk, 128 * n_time, (rows, n_time, 2, 4))
-    attention_a = view(chunk, 192 * n_time, (rows, 2, n_time, n_time))
-    attention_p = view(
-        chunk, 192 * n_time + 16 * n_time * n_time, (rows, 2, n_time, n_time)
-    )
-    attention_o = view(chunk, 192 * n_time + 32 * n_time * n_time, (rows, n_time, 2, 4))
-    attention = view(chunk, 256 * n_time + 32 * n_time * n_time, (rows, n_time, 8))
-    attention_p_exp = view(
-        chunk, 320 * n_time + 32 * n_time * n_time, (rows, 2, n_time, n_time)
-    )
+    attention_a = view(chunk, 448 * n_time + 16 * n_time * n_time, (n_time, n_time))
+    attention_p = view(chunk, 192 * n_time, (rows, 2, n_time, n_time))
+    attention_o = view(chunk, 192 * n_time + 16 * n_time * n_time, (rows, n_time, 2, 4))
+    attention = view(chunk, 256 * n_time + 16 * n_time * n_time, (rows, n_time, 8))
+    attention_p_exp = view(chunk, 448 * n_time + 17 * n_time * n_time, (n_time,))
     loss_part = view(workspace, 288 * chunks + number, (1,))
 
     # attention_q_head[b, t, h, e] = attention_c_q[h, e]
@@ -211,39 +196,32 @@ def forward_rows(params, x, y, workspace, chunk, first, last, number):
             #     *attention_k_head[b, s, h, e]/2
             #     where t >= s
             matmul_lower(
-                attention_q_head[b, :, h],
-                attention_k_head[b, :, h].T,
-                attention_a[b, h],
-                0,
+                attention_q_head[b, :, h], attention_k_head[b, :, h].T, attention_a, 0
             )
             for t in range(n_time):
                 for s in range(t + 1):
-                    attention_a[b, h, t, s] = real(0.5) * attention_a[b, h, t, s]
+                    attention_a[t, s] = real(0.5) * attention_a[t, s]
                 # attention_p_max[b, h, t] =
                 #     max[s] stop_gradient(attention_a[b, h, t, s])
                 #     where t >= s
                 attention_p_max = real(-math.inf)
                 for s in range(t + 1):
-                    attention_p_max = maximum(attention_p_max, attention_a[b, h, t, s])
+                    attention_p_max = maximum(attention_p_max, attention_a[t, s])
                 # attention_p_exp[b, h, t, s] = exp(attention_a[b, h, t, s]
                 #     - attention_p_max[b, h, t])
                 #     where t >= s
                 for s in range(t + 1):
-                    attention_p_exp[b, h, t, s] = exp(
-                        attention_a[b, h, t, s] - attention_p_max
-                    )
+                    attention_p_exp[s] = exp(attention_a[t, s] - attention_p_max)
                 # attention_p_total[b, h, t] = sum[s] attention_p_exp[b, h, t, s]
                 #     where t >= s
                 attention_p_total = real(0.0)
                 for s in range(t + 1):
-                    attention_p_total += attention_p_exp[b, h, t, s]
+                    attention_p_total += attention_p_exp[s]
                 # attention_p[b, h, t, s] = attention_p_exp[b, h, t, s]
                 #     /attention_p_total[b, h, t]
                 #     where t >= s
                 for s in range(t + 1):
-                    attention_p[b, h, t, s] = (
-                        attention_p_exp[b, h, t, s] / attention_p_total
-                    )
+                    attention_p[b, h, t, s] = attention_p_exp[s] / attention_p_total
             # attention_o[b, t, h, e] = sum[s] attention_v_head[b, s, h, e]
             #     *attention_p[b, h, t, s]
             #     where t >= s
@@ -284,28 +262,24 @@ def backward_rows(params, x, y, workspace, chunk, first, last, number):
     attention_q_head = view(chunk, 0, (rows, n_time, 2, 4))
     attention_k_head = view(chunk, 64 * n_time, (rows, n_time, 2, 4))
     attention_v_head = view(chunk, 128 * n_time, (rows, n_time, 2, 4))
-    attention_p = view(
-        chunk, 192 * n_time + 16 * n_time * n_time, (rows, 2, n_time, n_time)
-    )
-    attention_o = view(chunk, 192 * n_time + 32 * n_time * n_time, (rows, n_time, 2, 4))
-    attention = view(chunk, 256 * n_time + 32 * n_time * n_time, (rows, n_time, 8))
+    attention_p = view(chunk, 192 * n_time, (rows, 2, n_time, n_time))
+    attention_o = view(chunk, 192 * n_time + 16 * n_time * n_time, (rows, n_time, 2, 4))
+    attention = view(chunk, 256 * n_time + 16 * n_time * n_time, (rows, n_time, 8))
     attention_q_head_bar = view(
-        chunk, 192 * n_time + 32 * n_time * n_time, (rows, n_time, 2, 4)
+        chunk, 192 * n_time + 16 * n_time * n_time, (rows, n_time, 2, 4)
     )
     attention_k_head_bar = view(
-        chunk, 320 * n_time + 48 * n_time * n_time, (rows, n_time, 2, 4)
+        chunk, 320 * n_time + 16 * n_time * n_time, (rows, n_time, 2, 4)
     )
     attention_v_head_bar = view(
-        chunk, 384 * n_time + 48 * n_time * n_time, (rows, n_time, 2, 4)
+        chunk, 384 * n_time + 16 * n_time * n_time, (rows, n_time, 2, 4)
     )
-    attention_a_bar = view(chunk, 192 * n_time, (rows, 2, n_time, n_time))
-    attention_p_bar = view(
-        chunk, 320 * n_time + 32 * n_time * n_time, (rows, 2, n_time, n_time)
-    )
+    attention_a_bar = view(chunk, 448 * n_time + 16 * n_time * n_time, (n_time, n_time))
+    attention_p_bar = view(chunk, 449 * n_time + 17 * n_time * n_time, (n_time, n_time))
     attention_o_bar = view(
-        chunk, 256 * n_time + 32 * n_time * n_time, (rows, n_time, 2, 4)
+        chunk, 256 * n_time + 16 * n_time * n_time, (rows, n_time, 2, 4)
     )
-    attention_bar = view(chunk, 320 * n_time + 48 * n_time * n_time, (rows, n_time, 8))
+    attention_bar = view(chunk, 320 * n_time + 16 * n_time * n_time, (rows, n_time, 8))
     attention_c_bar_part = view(workspace, 256 * chunks + 8 * number, (8,))
     attention_W_bar_part = view(workspace, 64 * number, (2, 4, 8))
     attention_c_v_bar_part = view(workspace, 264 * chunks + 8 * number, (2, 4))
@@ -360,7 +334,7 @@ def backward_rows(params, x, y, workspace, chunk, first, last, number):
             matmul_lower(
                 attention_o_bar[b, :, h],
                 attention_v_head[b, :, h].T,
-                attention_p_bar[b, h],
+                attention_p_bar,
                 0,
             )
             for t in range(n_time):
@@ -369,22 +343,20 @@ def backward_rows(params, x, y, workspace, chunk, first, last, number):
                 #     where t >= s
                 D_attention_p = real(0.0)
                 for s in range(t + 1):
-                    D_attention_p += (
-                        attention_p_bar[b, h, t, s] * attention_p[b, h, t, s]
-                    )
+                    D_attention_p += attention_p_bar[t, s] * attention_p[b, h, t, s]
                 # attention_a_bar[b, h, t, s] = attention_p[b, h, t, s]
                 #     *(attention_p_bar[b, h, t, s] - D_attention_p[b, h, t])
                 #     where t >= s
                 for s in range(t + 1):
-                    attention_a_bar[b, h, t, s] = (
+                    attention_a_bar[t, s] = (
                         attention_p[b, h, t, s]
-                        * (attention_p_bar[b, h, t, s] - D_attention_p)
+                        * (attention_p_bar[t, s] - D_attention_p)
                     )
             # attention_q_head_bar[b, t, h, e] = sum[s] attention_k_head[b, s, h, e]
             #     *attention_a_bar[b, h, t, s]/2
             #     where t >= s
             matmul_of_lower(
-                attention_a_bar[b, h],
+                attention_a_bar,
                 attention_k_head[b, :, h],
                 attention_q_head_bar[b, :, h],
                 0,
@@ -398,7 +370,7 @@ def backward_rows(params, x, y, workspace, chunk, first, last, number):
             #     *attention_a_bar[b, h, s, t]/2
             #     where s >= t
             matmul_of_upper(
-                attention_a_bar[b, h].T,
+                attention_a_bar.T,
                 attention_q_head[b, :, h],
                 attention_k_head_bar[b, :, h],
                 0,

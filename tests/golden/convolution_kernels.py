@@ -29,9 +29,9 @@ def predict_rows(params, x, chunk, out, first, last):
     out_W = view(params, 40, (100, 5))
     out_c = view(params, 540, (5,))
     x = view(x, 144 * first, (rows, 1, 12, 12))
-    conv = view(chunk, 34816, (4, 10, 10, rows))
-    pool = view(chunk, 60416, (4, 5, 5, rows))
-    flatten = view(chunk, 66816, (rows, 100))
+    conv = view(chunk, 34816, (10, 10, rows))
+    pool = view(chunk, 41216, (4, 5, 5, rows))
+    flatten = view(chunk, 34816, (rows, 100))
     out = view(out, 5 * first, (rows, 5))
     conv_z_sum = view(chunk, 9216, (4, 10, 10, rows))
     x_lanes = view(chunk, 0, (1, 12, 12, rows))
@@ -51,9 +51,8 @@ def predict_rows(params, x, chunk, out, first, last):
         # conv[o, p, q, b] = relu(conv_z_sum[o, p, q, b] + conv_c[o])
         for p in range(10):
             for q in range(10):
-                conv_c_o = conv_c[o]
                 for b in range(rows):
-                    conv[o, p, q, b] = relu(conv_z_sum[o, p, q, b] + conv_c_o)
+                    conv[p, q, b] = relu(conv_z_sum[o, p, q, b] + conv_c[o])
         # pool[o, p, q, b] = max[u, v] conv[o, 2*p + u, 2*q + v, b]
         for p in range(5):
             for q in range(5):
@@ -61,7 +60,7 @@ def predict_rows(params, x, chunk, out, first, last):
                     best = real(-math.inf)
                     for u in range(2):
                         for v in range(2):
-                            best = maximum(best, conv[o, 2 * p + u, 2 * q + v, b])
+                            best = maximum(best, conv[2 * p + u, 2 * q + v, b])
                     pool[o, p, q, b] = best
 
     for b in range(rows):
@@ -117,9 +116,8 @@ def forward_rows(params, x, label, workspace, chunk, first, last, number):
         # conv[o, p, q, b] = relu(conv_z_sum[o, p, q, b] + conv_c[o])
         for p in range(10):
             for q in range(10):
-                conv_c_o = conv_c[o]
                 for b in range(rows):
-                    conv[o, p, q, b] = relu(conv_z_sum[o, p, q, b] + conv_c_o)
+                    conv[o, p, q, b] = relu(conv_z_sum[o, p, q, b] + conv_c[o])
         # pool[o, p, q, b] = max[u, v] conv[o, 2*p + u, 2*q + v, b]
         for p in range(5):
             for q in range(5):
@@ -181,7 +179,7 @@ def backward_rows(
     flatten = view(chunk, 66816, (rows, 100))
     loss_total = view(chunk, 73600, (rows,))
     loss_exp = view(chunk, 73664, (rows, 5))
-    pool_argmax = view(chunk_positions, 0, (4, 5, 5, rows))
+    pool_argmax = view(chunk_positions, 0, (5, rows))
     conv_z_bar = view(chunk, 9216, (4, 10, 10, rows))
     flatten_bar = view(chunk, 60416, (rows, 100))
     out_bar = view(chunk, 73216, (rows, 5))
@@ -191,7 +189,7 @@ def backward_rows(
     conv_K_bar_part = view(workspace, 504 * chunks + 36 * number, (4, 1, 3, 3))
     x_lanes = view(chunk, 0, (1, 12, 12, rows))
     flatten_bar_lanes = view(chunk, 74048, (100, rows))
-    conv_c_bar_part_lanes = view(chunk, 80448, (4, rows))
+    conv_c_bar_part_lanes = view(chunk, 73536, (rows,))
 
     # out_bar[b, k] = (loss_exp[b, k]/loss_total[b] - select(k == label[b], 1, 0))
     #     /n_batch
@@ -226,7 +224,7 @@ def backward_rows(
                             if value > best:
                                 best = value
                                 place = 2 * u + v
-                    pool_argmax[o, p, q, b] = place
+                    pool_argmax[q, b] = place
             # conv_z_bar[o, 2*p + u, 2*q + v, b] = select(pool_argmax[o, p, q, b] == (2
             #     *u + v), flatten_bar_lanes[25*o + 5*p + q, b], 0)
             #     *step(conv[o, 2*p + u, 2*q + v, b])
@@ -237,22 +235,22 @@ def backward_rows(
                             conv_z_bar[o, 2 * p + u, 2 * q + v, b] = (
                                 (
                                     flatten_bar_lanes[25 * o + 5 * p + q, b]
-                                    if pool_argmax[o, p, q, b] == 2 * u + v
+                                    if pool_argmax[q, b] == 2 * u + v
                                     else real(0.0)
                                 )
                                 * step(conv[o, 2 * p + u, 2 * q + v, b])
                             )
         # conv_c_bar_part_lanes[o, b] = sum[p, q] conv_z_bar[o, p, q, b]
         for b in range(rows):
-            conv_c_bar_part_lanes[o, b] = real(0.0)
+            conv_c_bar_part_lanes[b] = real(0.0)
         for p in range(10):
             for q in range(10):
                 for b in range(rows):
-                    conv_c_bar_part_lanes[o, b] += conv_z_bar[o, p, q, b]
+                    conv_c_bar_part_lanes[b] += conv_z_bar[o, p, q, b]
         # conv_c_bar_part[o] = sum[b] conv_c_bar_part_lanes[o, b]
         total = real(0.0)
         for b in range(rows):
-            total += conv_c_bar_part_lanes[o, b]
+            total += conv_c_bar_part_lanes[b]
         conv_c_bar_part[o] = total
 
     # out_W_bar_part[m, k] = sum[b] flatten[b, m]*out_bar[b, k]

@@ -29,7 +29,7 @@ def predict_into(params, x, workspace, softmax):
     hidden = view(workspace, 32 * n_batch, (n_batch, 32))
     out = view(workspace, 64 * n_batch, (n_batch, 10))
     softmax = view(softmax, 0, (n_batch, 10))
-    softmax_exp = view(workspace, 74 * n_batch, (n_batch, 10))
+    softmax_exp = view(workspace, 74 * n_batch, (10,))
 
     # hidden_z[b, k] = hidden_c[k]
     for b in range(n_batch):
@@ -57,14 +57,14 @@ def predict_into(params, x, workspace, softmax):
             softmax_max = maximum(softmax_max, out[b, k])
         # softmax_exp[b, k] = exp(out[b, k] - softmax_max[b])
         for k in range(10):
-            softmax_exp[b, k] = exp(out[b, k] - softmax_max)
+            softmax_exp[k] = exp(out[b, k] - softmax_max)
         # softmax_total[b] = sum[k] softmax_exp[b, k]
         softmax_total = real(0.0)
         for k in range(10):
-            softmax_total += softmax_exp[b, k]
+            softmax_total += softmax_exp[k]
         # softmax[b, k] = softmax_exp[b, k]/softmax_total[b]
         for k in range(10):
-            softmax[b, k] = softmax_exp[b, k] / softmax_total
+            softmax[b, k] = softmax_exp[k] / softmax_total
 
 
 @kernel

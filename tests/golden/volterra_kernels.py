@@ -57,7 +57,7 @@ def forward_rows(params, x, workspace, chunk, first, last, number):
     start = view(params, 12, (6,))
     x = view(x, 72 * first, (rows, 12, 6))
     h = view(chunk, 0, (13, rows, 6))
-    memory = view(chunk, 9984, (12, rows, 6))
+    memory = view(chunk, 29184, (6,))
     loss_part = view(workspace, 18 * chunks + number, (1,))
 
     # h[0, b, k] = start[k]
@@ -69,13 +69,13 @@ def forward_rows(params, x, workspace, chunk, first, last, number):
         for b in range(rows):
             # memory[t, b, k] = sum[s] a[t - s]*h[s, b, k]    where t >= s
             for k in range(6):
-                memory[t, b, k] = real(0.0)
+                memory[k] = real(0.0)
             for s in range(t + 1):
                 for k in range(6):
-                    memory[t, b, k] += a[t - s] * h[s, b, k]
+                    memory[k] += a[t - s] * h[s, b, k]
             # h[t + 1, b, k] = tanh(x[b, t, k] + memory[t, b, k])
             for k in range(6):
-                h[t + 1, b, k] = tanh(x[b, t, k] + memory[t, b, k])
+                h[t + 1, b, k] = tanh(x[b, t, k] + memory[k])
 
     # loss_part = sum[b, t, k] h[t + 1, b, k]**2/(72*n_batch)
     total = real(0.0)
@@ -94,8 +94,8 @@ def backward_rows(params, x, workspace, chunk, first, last, number):
     rows = last - first
     a = view(params, 0, (12,))
     h = view(chunk, 0, (13, rows, 6))
-    h_bar = view(chunk, 19200, (13, rows, 6))
-    h_pre_bar = view(chunk, 9984, (12, rows, 6))
+    h_bar = view(chunk, 9984, (13, rows, 6))
+    h_pre_bar = view(chunk, 19968, (12, rows, 6))
     a_bar_part = view(workspace, 12 * number, (12,))
     start_bar_part = view(workspace, 12 * chunks + 6 * number, (6,))
 

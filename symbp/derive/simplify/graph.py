@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from symbp.ir.affine import Affine, Read
+from symbp.ir.affine import Read
 from symbp.ir.body import Body
 from symbp.ir.names import fresh_name
 from symbp.ir.program import Program, Tensor
-from symbp.ir.statement import Guard, Holds, Statement
+from symbp.ir.statement import Statement
 
 
 class EquationGraph:
@@ -145,22 +145,9 @@ def rename_read(statement: Statement, name: str, change: Callable[[Read], Read])
     def moved(read: Read) -> Read:
         return change(read) if read.tensor == name else read
 
-    def inside(value: Affine) -> Affine:
-        return value.map_reads(moved) if value.reads() else value
-
-    def operand(value: Read | Affine) -> Read | Affine:
-        if isinstance(value, Read):
-            return moved(Read(value.tensor, tuple(map(inside, value.subscripts))))
-        return inside(value)
-
-    def guard(value: Guard) -> Guard:
-        if isinstance(value, Holds):
-            return Holds(value.condition.map_operands(operand))
-        return replace(value, value=inside(value.value))
-
-    return replace(
-        statement,
-        subscripts=tuple(map(inside, statement.subscripts)),
-        body=statement.body.map_operands(operand),
-        domain=replace(statement.domain, guards=tuple(map(guard, statement.guards))),
-    )
+    target = statement.target
+    renamed = statement.map_elements(moved)
+    if target.tensor != name:
+        return renamed
+    subscripts = tuple(s.map_reads(moved) if s.reads() else s for s in target.subscripts)
+    return replace(renamed, tensor=target.tensor, subscripts=subscripts)
