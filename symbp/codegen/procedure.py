@@ -302,13 +302,17 @@ def _sizes(procedure: Procedure, plan: Plan) -> tuple[Size, ...]:
     return sizes_in((*places, *mentioned(n for nest in procedure.nests for n in nest.nodes)), (*plan.sizes(), CHUNKS))
 
 
+def _set_by(node: Loop | SetIndex) -> tuple[Index, ...]:
+    return (node.index, node.last) if isinstance(node, Loop) and node.last is not None else (node.index,)
+
+
 def _without_clashes(nest: Nest, reserved: set[str]) -> Nest:
     """Loop variables that are called like an array or a size get another name, in the code and in its comments."""
     nodes = nest.nodes
     clashing = dict.fromkeys(
-        n.index for n in walk(nodes) if isinstance(n, Loop | SetIndex) and n.index.name in reserved
+        i for n in walk(nodes) if isinstance(n, Loop | SetIndex) for i in _set_by(n) if i.name in reserved
     )
-    used = {n.index.name for n in walk(nodes) if isinstance(n, Loop | SetIndex)}
+    used = {i.name for n in walk(nodes) if isinstance(n, Loop | SetIndex) for i in _set_by(n)}
     for index in clashing:
         new = Index(fresh_name(f"i_{index.name}", {*reserved, *used}))
         used.add(new.name)

@@ -71,7 +71,13 @@ class Writer:
             first = self.code.affine(stop.values[0] - 1) if len(stop.values) == 1 else f"{end} - 1"
             last = self.code.affine(lower.values[0] - 1) if len(lower.values) == 1 else f"{start} - 1"
             return f"range({first}, {last}, -1)"
+        if step > 1:
+            return f"range({start}, {end}, {step})"
         return f"range({end})" if start == "0" else f"range({start}, {end})"
+
+    def end_of_block(self, loop: Loop) -> str:
+        """``min(t_first + 64, n_time)``"""
+        return f"min({self.index(loop.index)} + {loop.step}, {self.bound(loop.stop, 'min')})"
 
     def bound(self, bound: Bound, choice: str) -> str:
         texts = [self.code.affine(v) for v in bound.values]

@@ -30,8 +30,8 @@ class Bound:
 class Loop:
     """``for index in [lower, stop)``, upwards, or downwards if `step` is -1.
 
-    With `interleaves`, the turns work on rows of one array that lie between each other in memory, as the rows of two
-    steps of a scan do for all samples.
+    With `last`, a turn has a block of up to `step` values, ``[index, last)``. With `interleaves`, the turns work on
+    rows of one array that lie between each other in memory, as the rows of two steps of a scan do for all samples.
     """
 
     index: Index
@@ -40,6 +40,7 @@ class Loop:
     body: tuple[Node, ...]
     step: int = 1
     interleaves: bool = False
+    last: Index | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,8 @@ def substitute(
         if isinstance(node, Loop):
             index = names.get(node.index, node.index)
             lower, stop, body = bound(node.lower), bound(node.stop), tuple(map(change, node.body))
-            return Loop(index, lower, stop, body, node.step, node.interleaves)
+            last = None if node.last is None else names.get(node.last, node.last)
+            return Loop(index, lower, stop, body, node.step, node.interleaves, last)
         if isinstance(node, If):
             return If(tuple(map(guard, node.guards)), tuple(map(change, node.body)))
         if isinstance(node, Store):

@@ -166,6 +166,7 @@ def loop_indices(nodes: Iterable[Node]) -> set[Index]:
     for node in nodes:
         if isinstance(node, Loop):
             found |= {node.index} | loop_indices(node.body)
+            found |= {node.last} if node.last is not None else set()
         elif isinstance(node, Share):
             found |= {axis.index for axis in node.axes} | loop_indices(node.body)
         elif isinstance(node, If | Once):

@@ -21,7 +21,6 @@ from symbp.ir.verify import verify
 from symbp.schedule.absorb import absorb_sums
 from symbp.schedule.buffers import allocate, element_count
 from symbp.schedule.chunked import plan_predict_in_chunks, plan_training_in_chunks
-from symbp.schedule.contract_arrays import contract_arrays
 from symbp.schedule.device.exact_sums import declare_sums
 from symbp.schedule.device.kernels import make_steps, sink_scalars, stays_parallel
 from symbp.schedule.device.split_sums import split_sums
@@ -37,6 +36,7 @@ from symbp.schedule.procedures import Planned, in_their_shapes, make_procedure, 
 from symbp.schedule.recompute import as_late_as_can_be, save_or_recompute
 from symbp.schedule.samples_last import lay_samples_last
 from symbp.schedule.scalarise import scalarise
+from symbp.schedule.shrink import shrink
 from symbp.schedule.slices import Slices, cut_batch
 from symbp.schedule.split import split_procedure
 from symbp.schedule.steps import lower_steps
@@ -254,7 +254,7 @@ def _plan_predict(
     shaped: dict[str, Buffer] = {}
     if machine is Machine.LOOPS:  # one function has them all
         scalars |= {n for n in inner if not program.tensor(n).shape}
-        nests, narrow = contract_arrays(nests, _tensors(program), [n for n in inner if n not in scalars])
+        nests, narrow = shrink(nests, program, [n for n in inner if n not in scalars])
         program = _with_tensors(program, narrow)
         shaped = in_their_shapes(nests, program, program.outputs)
     places, lengths = allocate(nests, _tensors(program), [n for n in inner if n not in scalars])
@@ -304,8 +304,8 @@ def _plan_training(
     if machine is Machine.LOOPS:  # one function has them all, and gives the loss back
         scalars |= {n for n in inner if not program.tensor(n).shape and n not in shared}
         local = [n for n in inner if n not in scalars and n not in shared]
-        forward, narrow = contract_arrays(forward, _tensors(program), local)
-        backward, narrow_too = contract_arrays(backward, _tensors(program), local)
+        forward, narrow = shrink(forward, program, local)
+        backward, narrow_too = shrink(backward, program, local)
         program = _with_tensors(program, {**narrow, **narrow_too})
     else:
         results = (program.loss,)

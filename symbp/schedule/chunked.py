@@ -18,11 +18,11 @@ from symbp.ir.plan import FIRST, NUMBER, ROWS, Buffer, Kind, Machine, Memory, Ne
 from symbp.ir.program import Program, Tensor
 from symbp.ir.statement import Statement
 from symbp.schedule.buffers import WIDEST, allocate
-from symbp.schedule.contract_arrays import contract_arrays
 from symbp.schedule.fuse import fuse_nests
 from symbp.schedule.procedures import Planned, in_their_shapes, make_procedure, touched_names
 from symbp.schedule.recompute import as_late_as_can_be, save_or_recompute
 from symbp.schedule.scalarise import scalarise
+from symbp.schedule.shrink import shrink
 from symbp.schedule.slices import Slices
 from symbp.schedule.steps import Shares, lower_steps
 
@@ -117,10 +117,10 @@ def plan_predict_in_chunks(slices: Slices, parameters: Sequence[ParameterSlot]) 
 def _made_small(
     nests: Sequence[Nest], program: Program, local: Sequence[str]
 ) -> tuple[tuple[Nest, ...], tuple[str, ...], dict[str, Tensor]]:
-    """The nests with local scalars and with tensors that lose axes; the names of the first, and the second."""
+    """The nests with local scalars and smaller arrays; the names of the first, and the second."""
     nests, gone = scalarise(nests, local)
-    nests, narrow = contract_arrays(nests, {t.name: t for t in program.tensors}, [n for n in local if n not in gone])
-    return nests, gone, narrow
+    nests, smaller = shrink(nests, program, [n for n in local if n not in gone])
+    return nests, gone, smaller
 
 
 def _lowered(steps: Iterable[Step], program: Program, seen: Iterable[str]) -> tuple[Nest, ...]:

@@ -9,7 +9,7 @@ see `scalarise`.)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from symbp.ir.affine import Affine, Index, Read
@@ -67,37 +67,50 @@ def _narrowed(node: Node, name: str, kept: Sequence[int]) -> Node:
     """The node with the tensor subscripted along its kept axes alone."""
 
     def read(element: Read) -> Read:
-        subscripts = tuple(map(affine, element.subscripts))
-        if element.tensor == name:
-            subscripts = tuple(subscripts[axis] for axis in kept)
-        return Read(element.tensor, subscripts)
-
-    def affine(value: Affine) -> Affine:
-        return value.map_reads(read) if any(r.tensor == name for r in value.reads()) else value
-
-    def operand(value: Operand) -> Operand:
-        return affine(value) if isinstance(value, Affine) else read(value)
-
-    def guard(value: Guard) -> Guard:
-        if isinstance(value, Holds):
-            return Holds(value.condition.map_operands(operand))
-        return replace(value, value=affine(value.value))
+        if element.tensor != name:
+            return element
+        return Read(name, tuple(element.subscripts[axis] for axis in kept))
 
     def part(value: Slice) -> Slice:
         if value.tensor != name:
             return value
         return replace(value, axes=tuple(value.axes[axis] for axis in kept))
 
+    return map_subscripts(node, read, part)
+
+
+def map_subscripts(
+    node: Node, change: Callable[[Read], Read], change_slice: Callable[[Slice], Slice] = lambda part: part
+) -> Node:
+    """The node with other elements, innermost first, and other slices in the place of those it touches."""
+
+    def affine(value: Affine) -> Affine:
+        return value.map_reads(change) if value.reads() else value
+
+    def element(value: Read) -> Read:
+        return change(Read(value.tensor, tuple(map(affine, value.subscripts))))
+
+    def operand(value: Operand) -> Operand:
+        return affine(value) if isinstance(value, Affine) else element(value)
+
+    def guard(value: Guard) -> Guard:
+        if isinstance(value, Holds):
+            return Holds(value.condition.map_operands(operand))
+        return replace(value, value=affine(value.value))
+
+    def inside(nodes: Iterable[Node]) -> tuple[Node, ...]:
+        return tuple(map_subscripts(n, change, change_slice) for n in nodes)
+
     if isinstance(node, Loop):
-        return replace(node, body=tuple(_narrowed(n, name, kept) for n in node.body))
+        return replace(node, body=inside(node.body))
     if isinstance(node, If):
-        return If(tuple(map(guard, node.guards)), tuple(_narrowed(n, name, kept) for n in node.body))
+        return If(tuple(map(guard, node.guards)), inside(node.body))
     if isinstance(node, Store):
-        return Store(read(node.target), node.value.map_operands(operand), node.update)
+        return Store(element(node.target), node.value.map_operands(operand), node.update)
     if isinstance(node, Track):
         return replace(node, value=node.value.map_operands(operand))
     if isinstance(node, SetIndex):
         return replace(node, value=affine(node.value))
     if isinstance(node, Product):
-        return replace(node, out=part(node.out), left=part(node.left), right=part(node.right))
+        return replace(node, out=change_slice(node.out), left=change_slice(node.left), right=change_slice(node.right))
     return node

@@ -48,6 +48,7 @@ from symbp.ir.nodes import (
 from symbp.ir.plan import Kind, Nest
 from symbp.ir.program import DType, Program, Tensor
 from symbp.ir.statement import Guard, Holds, NonNegative, Range, Reduction, Statement, Zero, guard_reads
+from symbp.ir.walk_nodes import substitute
 from symbp.schedule.classify import classify
 from symbp.schedule.operations import operations
 
@@ -146,6 +147,9 @@ class _Counter:
     def node(self, node: Node) -> Cost:
         """What a node costs each time that it is carried out: a polynomial in the indices around it as well."""
         match node:
+            case Loop(last=Index() as last):  # the blocks together are everything
+                lower, stop = self._bounds(Dealt(node.index, node.lower, node.stop))
+                return self.nodes(substitute(node.body, {node.index: lower, last: stop}, {}))
             case Loop():
                 return self.dealt((Dealt(node.index, node.lower, node.stop),), node.body)
             case Share():

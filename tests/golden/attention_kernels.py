@@ -13,6 +13,7 @@ from numba import prange
 from ._runtime.contraction import (
     matmul,
     matmul_add,
+    matmul_add_of_upper,
     matmul_lower,
     matmul_of_lower,
     matmul_of_upper,
@@ -42,11 +43,11 @@ def predict_rows(params, x, chunk, attention, first, last):
     attention_q_head = view(chunk, 0, (rows, n_time, 2, 4))
     attention_k_head = view(chunk, 128 * n_time, (rows, n_time, 2, 4))
     attention_v_head = view(chunk, 256 * n_time, (rows, n_time, 2, 4))
-    attention_a = view(chunk, 512 * n_time, (n_time, n_time))
-    attention_p = view(chunk, 512 * n_time + n_time * n_time, (n_time, n_time))
-    attention_o = view(chunk, 384 * n_time, (rows, n_time, 2, 4))
+    attention_a = view(chunk, 384 * n_time, (256, n_time))
+    attention_p = view(chunk, 640 * n_time, (256, n_time))
+    attention_o = view(chunk, 896 * n_time, (rows, n_time, 2, 4))
     attention = view(attention, 8 * first * n_time, (rows, n_time, 8))
-    attention_p_exp = view(chunk, 512 * n_time + 2 * n_time * n_time, (n_time,))
+    attention_p_exp = view(chunk, 1024 * n_time, (n_time,))
 
     # attention_q_head[b, t, h, e] = attention_c_q[h, e]
     # attention_k_head[b, t, h, e] = attention_c_k[h, e]
@@ -82,42 +83,58 @@ def predict_rows(params, x, chunk, attention, first, last):
 
     for b in range(rows):
         for h in range(2):
-            # attention_a[b, h, t, s] = sum[e] attention_q_head[b, t, h, e]
-            #     *attention_k_head[b, s, h, e]/2
-            #     where t >= s
-            matmul_lower(
-                attention_q_head[b, :, h], attention_k_head[b, :, h].T, attention_a, 0
-            )
-            for t in range(n_time):
-                for s in range(t + 1):
-                    attention_a[t, s] = real(0.5) * attention_a[t, s]
-                # attention_p_max[b, h, t] =
-                #     max[s] stop_gradient(attention_a[b, h, t, s])
+            for t_first in range(0, n_time, 256):
+                t_last = min(t_first + 256, n_time)
+                # attention_a[b, h, t, s] = sum[e] attention_q_head[b, t, h, e]
+                #     *attention_k_head[b, s, h, e]/2
                 #     where t >= s
-                attention_p_max = real(-math.inf)
-                for s in range(t + 1):
-                    attention_p_max = maximum(attention_p_max, attention_a[t, s])
-                # attention_p_exp[b, h, t, s] = exp(attention_a[b, h, t, s]
-                #     - attention_p_max[b, h, t])
+                matmul_lower(
+                    attention_q_head[b, t_first:t_last, h],
+                    attention_k_head[b, :t_last, h].T,
+                    attention_a[: t_last - t_first, :t_last],
+                    t_first,
+                )
+                for t in range(t_first, t_last):
+                    for s in range(t + 1):
+                        attention_a[t - t_first, s] = (
+                            real(0.5) * attention_a[t - t_first, s]
+                        )
+                    # attention_p_max[b, h, t] =
+                    #     max[s] stop_gradient(attention_a[b, h, t, s])
+                    #     where t >= s
+                    attention_p_max = real(-math.inf)
+                    for s in range(t + 1):
+                        attention_p_max = maximum(
+                            attention_p_max, attention_a[t - t_first, s]
+                        )
+                    # attention_p_exp[b, h, t, s] = exp(attention_a[b, h, t, s]
+                    #     - attention_p_max[b, h, t])
+                    #     where t >= s
+                    for s in range(t + 1):
+                        attention_p_exp[s] = exp(
+                            attention_a[t - t_first, s] - attention_p_max
+                        )
+                    # attention_p_total[b, h, t] = sum[s] attention_p_exp[b, h, t, s]
+                    #     where t >= s
+                    attention_p_total = real(0.0)
+                    for s in range(t + 1):
+                        attention_p_total += attention_p_exp[s]
+                    # attention_p[b, h, t, s] = attention_p_exp[b, h, t, s]
+                    #     /attention_p_total[b, h, t]
+                    #     where t >= s
+                    for s in range(t + 1):
+                        attention_p[t - t_first, s] = (
+                            attention_p_exp[s] / attention_p_total
+                        )
+                # attention_o[b, t, h, e] = sum[s] attention_v_head[b, s, h, e]
+                #     *attention_p[b, h, t, s]
                 #     where t >= s
-                for s in range(t + 1):
-                    attention_p_exp[s] = exp(attention_a[t, s] - attention_p_max)
-                # attention_p_total[b, h, t] = sum[s] attention_p_exp[b, h, t, s]
-                #     where t >= s
-                attention_p_total = real(0.0)
-                for s in range(t + 1):
-                    attention_p_total += attention_p_exp[s]
-                # attention_p[b, h, t, s] = attention_p_exp[b, h, t, s]
-                #     /attention_p_total[b, h, t]
-                #     where t >= s
-                for s in range(t + 1):
-                    attention_p[t, s] = attention_p_exp[s] / attention_p_total
-            # attention_o[b, t, h, e] = sum[s] attention_v_head[b, s, h, e]
-            #     *attention_p[b, h, t, s]
-            #     where t >= s
-            matmul_of_lower(
-                attention_p, attention_v_head[b, :, h], attention_o[b, :, h], 0
-            )
+                matmul_of_lower(
+                    attention_p[: t_last - t_first],
+                    attention_v_head[b, :, h],
+                    attention_o[b, t_first:t_last, h],
+                    t_first,
+                )
         # attention[b, t, m] = attention_c[m]
         for t in range(n_time):
             for m in range(8):
@@ -151,11 +168,11 @@ def forward_rows(params, x, y, workspace, chunk, first, last, number):
     attention_q_head = view(chunk, 0, (rows, n_time, 2, 4))
     attention_k_head = view(chunk, 64 * n_time, (rows, n_time, 2, 4))
     attention_v_head = view(chunk, 128 * n_time, (rows, n_time, 2, 4))
-    attention_a = view(chunk, 448 * n_time + 16 * n_time * n_time, (n_time, n_time))
-    attention_p = view(chunk, 192 * n_time, (rows, 2, n_time, n_time))
-    attention_o = view(chunk, 192 * n_time + 16 * n_time * n_time, (rows, n_time, 2, 4))
-    attention = view(chunk, 256 * n_time + 16 * n_time * n_time, (rows, n_time, 8))
-    attention_p_exp = view(chunk, 448 * n_time + 17 * n_time * n_time, (n_time,))
+    attention_a = view(chunk, 192 * n_time, (256, n_time))
+    attention_p = view(chunk, 448 * n_time, (rows, 2, n_time, n_time))
+    attention_o = view(chunk, 448 * n_time + 16 * n_time * n_time, (rows, n_time, 2, 4))
+    attention = view(chunk, 512 * n_time + 16 * n_time * n_time, (rows, n_time, 8))
+    attention_p_exp = view(chunk, 960 * n_time + 16 * n_time * n_time, (n_time,))
     loss_part = view(workspace, 288 * chunks + number, (1,))
 
     # attention_q_head[b, t, h, e] = attention_c_q[h, e]
@@ -192,36 +209,47 @@ def forward_rows(params, x, y, workspace, chunk, first, last, number):
 
     for b in range(rows):
         for h in range(2):
-            # attention_a[b, h, t, s] = sum[e] attention_q_head[b, t, h, e]
-            #     *attention_k_head[b, s, h, e]/2
-            #     where t >= s
-            matmul_lower(
-                attention_q_head[b, :, h], attention_k_head[b, :, h].T, attention_a, 0
-            )
-            for t in range(n_time):
-                for s in range(t + 1):
-                    attention_a[t, s] = real(0.5) * attention_a[t, s]
-                # attention_p_max[b, h, t] =
-                #     max[s] stop_gradient(attention_a[b, h, t, s])
+            for t_first in range(0, n_time, 256):
+                t_last = min(t_first + 256, n_time)
+                # attention_a[b, h, t, s] = sum[e] attention_q_head[b, t, h, e]
+                #     *attention_k_head[b, s, h, e]/2
                 #     where t >= s
-                attention_p_max = real(-math.inf)
-                for s in range(t + 1):
-                    attention_p_max = maximum(attention_p_max, attention_a[t, s])
-                # attention_p_exp[b, h, t, s] = exp(attention_a[b, h, t, s]
-                #     - attention_p_max[b, h, t])
-                #     where t >= s
-                for s in range(t + 1):
-                    attention_p_exp[s] = exp(attention_a[t, s] - attention_p_max)
-                # attention_p_total[b, h, t] = sum[s] attention_p_exp[b, h, t, s]
-                #     where t >= s
-                attention_p_total = real(0.0)
-                for s in range(t + 1):
-                    attention_p_total += attention_p_exp[s]
-                # attention_p[b, h, t, s] = attention_p_exp[b, h, t, s]
-                #     /attention_p_total[b, h, t]
-                #     where t >= s
-                for s in range(t + 1):
-                    attention_p[b, h, t, s] = attention_p_exp[s] / attention_p_total
+                matmul_lower(
+                    attention_q_head[b, t_first:t_last, h],
+                    attention_k_head[b, :t_last, h].T,
+                    attention_a[: t_last - t_first, :t_last],
+                    t_first,
+                )
+                for t in range(t_first, t_last):
+                    for s in range(t + 1):
+                        attention_a[t - t_first, s] = (
+                            real(0.5) * attention_a[t - t_first, s]
+                        )
+                    # attention_p_max[b, h, t] =
+                    #     max[s] stop_gradient(attention_a[b, h, t, s])
+                    #     where t >= s
+                    attention_p_max = real(-math.inf)
+                    for s in range(t + 1):
+                        attention_p_max = maximum(
+                            attention_p_max, attention_a[t - t_first, s]
+                        )
+                    # attention_p_exp[b, h, t, s] = exp(attention_a[b, h, t, s]
+                    #     - attention_p_max[b, h, t])
+                    #     where t >= s
+                    for s in range(t + 1):
+                        attention_p_exp[s] = exp(
+                            attention_a[t - t_first, s] - attention_p_max
+                        )
+                    # attention_p_total[b, h, t] = sum[s] attention_p_exp[b, h, t, s]
+                    #     where t >= s
+                    attention_p_total = real(0.0)
+                    for s in range(t + 1):
+                        attention_p_total += attention_p_exp[s]
+                    # attention_p[b, h, t, s] = attention_p_exp[b, h, t, s]
+                    #     /attention_p_total[b, h, t]
+                    #     where t >= s
+                    for s in range(t + 1):
+                        attention_p[b, h, t, s] = attention_p_exp[s] / attention_p_total
             # attention_o[b, t, h, e] = sum[s] attention_v_head[b, s, h, e]
             #     *attention_p[b, h, t, s]
             #     where t >= s
@@ -262,24 +290,24 @@ def backward_rows(params, x, y, workspace, chunk, first, last, number):
     attention_q_head = view(chunk, 0, (rows, n_time, 2, 4))
     attention_k_head = view(chunk, 64 * n_time, (rows, n_time, 2, 4))
     attention_v_head = view(chunk, 128 * n_time, (rows, n_time, 2, 4))
-    attention_p = view(chunk, 192 * n_time, (rows, 2, n_time, n_time))
-    attention_o = view(chunk, 192 * n_time + 16 * n_time * n_time, (rows, n_time, 2, 4))
-    attention = view(chunk, 256 * n_time + 16 * n_time * n_time, (rows, n_time, 8))
+    attention_p = view(chunk, 448 * n_time, (rows, 2, n_time, n_time))
+    attention_o = view(chunk, 448 * n_time + 16 * n_time * n_time, (rows, n_time, 2, 4))
+    attention = view(chunk, 512 * n_time + 16 * n_time * n_time, (rows, n_time, 8))
     attention_q_head_bar = view(
-        chunk, 192 * n_time + 16 * n_time * n_time, (rows, n_time, 2, 4)
+        chunk, 448 * n_time + 16 * n_time * n_time, (rows, n_time, 2, 4)
     )
     attention_k_head_bar = view(
-        chunk, 320 * n_time + 16 * n_time * n_time, (rows, n_time, 2, 4)
+        chunk, 576 * n_time + 16 * n_time * n_time, (rows, n_time, 2, 4)
     )
     attention_v_head_bar = view(
-        chunk, 384 * n_time + 16 * n_time * n_time, (rows, n_time, 2, 4)
+        chunk, 640 * n_time + 16 * n_time * n_time, (rows, n_time, 2, 4)
     )
-    attention_a_bar = view(chunk, 448 * n_time + 16 * n_time * n_time, (n_time, n_time))
-    attention_p_bar = view(chunk, 449 * n_time + 17 * n_time * n_time, (n_time, n_time))
+    attention_a_bar = view(chunk, 192 * n_time, (256, n_time))
+    attention_p_bar = view(chunk, 704 * n_time + 16 * n_time * n_time, (256, n_time))
     attention_o_bar = view(
-        chunk, 256 * n_time + 16 * n_time * n_time, (rows, n_time, 2, 4)
+        chunk, 512 * n_time + 16 * n_time * n_time, (rows, n_time, 2, 4)
     )
-    attention_bar = view(chunk, 320 * n_time + 16 * n_time * n_time, (rows, n_time, 8))
+    attention_bar = view(chunk, 576 * n_time + 16 * n_time * n_time, (rows, n_time, 8))
     attention_c_bar_part = view(workspace, 256 * chunks + 8 * number, (8,))
     attention_W_bar_part = view(workspace, 64 * number, (2, 4, 8))
     attention_c_v_bar_part = view(workspace, 264 * chunks + 8 * number, (2, 4))
@@ -328,53 +356,60 @@ def backward_rows(params, x, y, workspace, chunk, first, last, number):
                 attention_v_head_bar[b, :, h],
                 0,
             )
-            # attention_p_bar[b, h, t, s] = sum[e] attention_v_head[b, s, h, e]
-            #     *attention_o_bar[b, t, h, e]
-            #     where t >= s
-            matmul_lower(
-                attention_o_bar[b, :, h],
-                attention_v_head[b, :, h].T,
-                attention_p_bar,
-                0,
-            )
-            for t in range(n_time):
-                # D_attention_p[b, h, t] = sum[s] attention_p_bar[b, h, t, s]
-                #     *attention_p[b, h, t, s]
+            for i in range(n_time):
+                for i2 in range(4):
+                    attention_k_head_bar[b, i, h, i2] = real(0.0)
+            for t_first in range(0, n_time, 256):
+                t_last = min(t_first + 256, n_time)
+                # attention_p_bar[b, h, t, s] = sum[e] attention_v_head[b, s, h, e]
+                #     *attention_o_bar[b, t, h, e]
                 #     where t >= s
-                D_attention_p = real(0.0)
-                for s in range(t + 1):
-                    D_attention_p += attention_p_bar[t, s] * attention_p[b, h, t, s]
-                # attention_a_bar[b, h, t, s] = attention_p[b, h, t, s]
-                #     *(attention_p_bar[b, h, t, s] - D_attention_p[b, h, t])
+                matmul_lower(
+                    attention_o_bar[b, t_first:t_last, h],
+                    attention_v_head[b, :t_last, h].T,
+                    attention_p_bar[: t_last - t_first, :t_last],
+                    t_first,
+                )
+                for t in range(t_first, t_last):
+                    # D_attention_p[b, h, t] = sum[s] attention_p_bar[b, h, t, s]
+                    #     *attention_p[b, h, t, s]
+                    #     where t >= s
+                    D_attention_p = real(0.0)
+                    for s in range(t + 1):
+                        D_attention_p += (
+                            attention_p_bar[t - t_first, s] * attention_p[b, h, t, s]
+                        )
+                    # attention_a_bar[b, h, t, s] = attention_p[b, h, t, s]
+                    #     *(attention_p_bar[b, h, t, s] - D_attention_p[b, h, t])
+                    #     where t >= s
+                    for s in range(t + 1):
+                        attention_a_bar[t - t_first, s] = (
+                            attention_p[b, h, t, s]
+                            * (attention_p_bar[t - t_first, s] - D_attention_p)
+                        )
+                # attention_q_head_bar[b, t, h, e] = sum[s] attention_k_head[b, s, h, e]
+                #     *attention_a_bar[b, h, t, s]/2
                 #     where t >= s
-                for s in range(t + 1):
-                    attention_a_bar[t, s] = (
-                        attention_p[b, h, t, s]
-                        * (attention_p_bar[t, s] - D_attention_p)
-                    )
-            # attention_q_head_bar[b, t, h, e] = sum[s] attention_k_head[b, s, h, e]
-            #     *attention_a_bar[b, h, t, s]/2
-            #     where t >= s
-            matmul_of_lower(
-                attention_a_bar,
-                attention_k_head[b, :, h],
-                attention_q_head_bar[b, :, h],
-                0,
-            )
-            for t in range(n_time):
-                for e in range(4):
-                    attention_q_head_bar[b, t, h, e] = (
-                        real(0.5) * attention_q_head_bar[b, t, h, e]
-                    )
-            # attention_k_head_bar[b, t, h, e] = sum[s] attention_q_head[b, s, h, e]
-            #     *attention_a_bar[b, h, s, t]/2
-            #     where s >= t
-            matmul_of_upper(
-                attention_a_bar.T,
-                attention_q_head[b, :, h],
-                attention_k_head_bar[b, :, h],
-                0,
-            )
+                matmul_of_lower(
+                    attention_a_bar[: t_last - t_first],
+                    attention_k_head[b, :, h],
+                    attention_q_head_bar[b, t_first:t_last, h],
+                    t_first,
+                )
+                for t in range(t_first, t_last):
+                    for e in range(4):
+                        attention_q_head_bar[b, t, h, e] = (
+                            real(0.5) * attention_q_head_bar[b, t, h, e]
+                        )
+                # attention_k_head_bar[b, t, h, e] = sum[s] attention_q_head[b, s, h, e]
+                #     *attention_a_bar[b, h, s, t]/2
+                #     where s >= t
+                matmul_add_of_upper(
+                    attention_a_bar[: t_last - t_first].T,
+                    attention_q_head[b, t_first:t_last, h],
+                    attention_k_head_bar[b, :, h],
+                    -t_first,
+                )
             for t in range(n_time):
                 for e in range(4):
                     attention_k_head_bar[b, t, h, e] = (
