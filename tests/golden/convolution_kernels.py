@@ -51,8 +51,9 @@ def predict_rows(params, x, chunk, out, first, last):
         # conv[o, p, q, b] = relu(conv_z_sum[o, p, q, b] + conv_c[o])
         for p in range(10):
             for q in range(10):
+                conv_c_o = conv_c[o]
                 for b in range(rows):
-                    conv[p, q, b] = relu(conv_z_sum[o, p, q, b] + conv_c[o])
+                    conv[p, q, b] = relu(conv_z_sum[o, p, q, b] + conv_c_o)
         # pool[o, p, q, b] = max[u, v] conv[o, 2*p + u, 2*q + v, b]
         for p in range(5):
             for q in range(5):
@@ -116,8 +117,9 @@ def forward_rows(params, x, label, workspace, chunk, first, last, number):
         # conv[o, p, q, b] = relu(conv_z_sum[o, p, q, b] + conv_c[o])
         for p in range(10):
             for q in range(10):
+                conv_c_o = conv_c[o]
                 for b in range(rows):
-                    conv[o, p, q, b] = relu(conv_z_sum[o, p, q, b] + conv_c[o])
+                    conv[o, p, q, b] = relu(conv_z_sum[o, p, q, b] + conv_c_o)
         # pool[o, p, q, b] = max[u, v] conv[o, 2*p + u, 2*q + v, b]
         for p in range(5):
             for q in range(5):

@@ -25,8 +25,9 @@ def predict_into(params, x, workspace, u):
 
     for n in range(n_points):
         # u_tanh[n, k] = tanh(c[k] + x[n]*W[k])
+        x_n = x[n]
         for k in range(16):
-            u_tanh[k] = tanh(c[k] + x[n] * W[k])
+            u_tanh[k] = tanh(c[k] + x_n * W[k])
         # u[n] = sum[k] u_tanh[n, k]*v[k]
         total = 0.0
         for k in range(16):
@@ -49,8 +50,9 @@ def forward(params, x, workspace):
 
     for n in range(n_points):
         # u_tanh[n, k] = tanh(c[k] + x[n]*W[k])
+        x_n = x[n]
         for k in range(16):
-            u_tanh[n, k] = tanh(c[k] + x[n] * W[k])
+            u_tanh[n, k] = tanh(c[k] + x_n * W[k])
         # sin_x[n] = sin(x[n])
         sin_x[n] = sin(x[n])
         # u_tanh_x[n, k] = W[k]*(1 - u_tanh[n, k]**2)
@@ -121,8 +123,9 @@ def backward(params, x, workspace, grads):
     # c_bar[k] = sum[n] u_tanh_pre_bar[n, k]
     c_bar[:] = 0.0
     for n in range(n_points):
+        x_n = x[n]
         for k in range(16):
-            W_bar[k] += x[n] * u_tanh_pre_bar[n, k]
+            W_bar[k] += x_n * u_tanh_pre_bar[n, k]
             c_bar[k] += u_tanh_pre_bar[n, k]
 
 
