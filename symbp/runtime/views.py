@@ -38,7 +38,7 @@ def view(typing_context: Any, flat: Any, start: Any, shape: Any) -> Any:
         made = make_array(result)(context, builder)
         populate_array(
             made,
-            data=cgutils.pointer_add(builder, source.data, offset),
+            data=_somewhere(builder, cgutils.pointer_add(builder, source.data, offset)),
             shape=extents,
             strides=strides,
             itemsize=itemsize,
@@ -54,6 +54,17 @@ def _unknown(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     value = context.cast(builder, arguments[0], signature.args[0], types.intp)
     same = ir.FunctionType(value.type, [value.type])
     return builder.asm(same, "", "=r,0", [value], False)
+
+
+def _somewhere(builder: Any, pointer: Any) -> Any:
+    """The pointer as it is, and nothing that LLVM could know of it.
+
+    Of two views of one array it would work out how far they lie from each other, and where it cannot, because one is
+    read at the same place in every turn of a loop, not vectorise the loop; of arrays it knows nothing of it compares
+    the ends first.
+    """
+    same = ir.FunctionType(pointer.type, [pointer.type])
+    return builder.asm(same, "", "=r,0", [pointer], False)
 
 
 @intrinsic

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -62,3 +63,21 @@ def test_a_loop_over_a_rolled_extent_has_as_many_turns(n: int) -> None:
         return turns
 
     assert count(n) == n * (n + 1) // 2
+
+
+def test_a_loop_that_reads_one_number_of_another_view_is_vectorised() -> None:
+    """LLVM must not find out that the views are of one array: it would look for what it cannot know, and give up."""
+
+    @kernel(cache=False)
+    def scale(flat, rows):  # type: ignore[no-untyped-def]
+        x, y, factor = view(flat, 0, (rows, 400)), view(flat, 2800, (rows, 400)), view(flat, 5600, (rows,))
+        for b in range(rows):
+            for k in range(400):
+                y[b, k] = x[b, k] / factor[b]
+
+    flat = np.arange(1.0, 7 * 801 + 1)
+    expected = flat[: 7 * 400].reshape(7, 400) / flat[7 * 800 :, None]
+    scale(flat, 7)
+    np.testing.assert_array_equal(flat[7 * 400 : 7 * 800].reshape(7, 400), expected)
+    (code,) = scale.inspect_llvm().values()
+    assert re.search(r"fdiv .*<\d+ x double>", code)
