@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from symbp.codegen.layout import call, parts
 from symbp.codegen.printer import CodePrinter, Names
 from symbp.errors import ShapeError, SpecError
-from symbp.ir.affine import ZERO, Affine, Size
-from symbp.ir.plan import CHUNKS, FIRST, NUMBER, SCRATCH, Cut, Memory, ParameterSlot, Plan
+from symbp.ir.affine import ONE, ZERO, Affine, Size
+from symbp.ir.plan import CHUNKS, FIRST, NUMBER, ROWS, SCRATCH, Cut, Memory, ParameterSlot, Plan
 from symbp.ir.program import DType, Tensor
 from symbp.ir.text import statement_text
 
@@ -177,6 +177,7 @@ def forward_places(plan: Plan, workspace: str = "workspace") -> list[tuple[str, 
     assert forward is not None
     memories = {Memory.WORKSPACE: workspace, Memory.CHUNK: "chunk[0]"}
     places = {b.tensor: b for b in forward.views if b.memory in memories}
+    tensors = {**plan.tensors, **{t.name: t for t in forward.tensors}}
     equations: dict[str, str] = {}
     left: dict[tuple[Memory, Affine], str] = {}
     for statement in (s for nest in forward.nests for s in nest.statements):
@@ -186,22 +187,25 @@ def forward_places(plan: Plan, workspace: str = "workspace") -> list[tuple[str, 
             left[places[statement.tensor].memory, places[statement.tensor].offset] = statement.tensor
     found = []
     for name, text in equations.items():
-        place, shape = places[name], tuple(map(_of_one_chunk, plan.tensors[name].shape))
+        place, shape = places[name], tuple(_of_one_chunk(e, plan) for e in tensors[name].shape)
         if left[place.memory, place.offset] == name:
-            offset = _of_one_chunk(place.offset)
+            offset = _of_one_chunk(place.offset, plan)
             extents = parts([_index_code.affine(e) for e in shape] or ["1"])
-            code = f"({memories[place.memory]}, {_index_code.affine(offset)}, {extents})"
+            samples = [str(k) for k, e in enumerate(tensors[name].shape) if e == Affine.of(ROWS)]
+            code = parts([memories[place.memory], _index_code.affine(offset), extents, *samples])
             found.append((text, code, tuple(s for e in (offset, *shape) for s in e.sizes())))
     return found
 
 
-def _of_one_chunk(value: Affine) -> Affine:
+def _of_one_chunk(value: Affine, plan: Plan) -> Affine:
     """A place or an extent in a batch that is one chunk."""
+    if "train" not in plan.cuts:
+        return value
+    known = {CHUNKS: ONE, FIRST: ZERO, NUMBER: ZERO, ROWS: plan.cuts["train"].extent}
     total = ZERO
     for monomial, factor in value.terms:
-        atoms = [a for a in monomial if a != CHUNKS]
-        if FIRST not in atoms and NUMBER not in atoms:
-            total = total + math.prod(map(Affine.of, atoms), start=Affine.of(factor))
+        factors = (known[a] if isinstance(a, Size) and a in known else Affine.of(a) for a in monomial)
+        total = total + math.prod(factors, start=Affine.of(factor))
     return total
 
 

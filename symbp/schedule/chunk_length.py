@@ -28,7 +28,7 @@ ROWS_OF_A_PRODUCT = 16
 ROWS_BESIDE_LARGE_WEIGHTS = 128
 #: Rows with which two threads are still faster than one with twice as many; with large weights most of the time goes
 #: into bringing these from memory, which a recurrence does once for many steps.
-FEWEST_ROWS_OF_A_PRODUCT = 4
+FEWEST_ROWS_OF_A_PRODUCT = 8
 FEWEST_ROWS_BESIDE_LARGE_WEIGHTS = 64
 #: Samples that lie side by side where a window slides over them (`samples_last`), and bytes of a result of that many
 #: above which half as many are enough.

@@ -94,7 +94,7 @@ def forward_rows(params, x, label, workspace, chunk, first, last, number):
     """Evaluate the samples `first` to `last - 1`."""
     n_batch = x.shape[0]
     n_time = x.shape[1]
-    chunks = chunk_count(n_batch, 16, 4)
+    chunks = chunk_count(n_batch, 16, 8)
     rows = last - first
     lstm_W = view(params, 0, (8, 4, 16))
     lstm_U = view(params, 512, (16, 4, 16))
@@ -204,7 +204,7 @@ def backward_rows(params, x, label, workspace, chunk, first, last, number):
     """Differentiate the same samples; follows `forward_rows`."""
     n_batch = x.shape[0]
     n_time = x.shape[1]
-    chunks = chunk_count(n_batch, 16, 4)
+    chunks = chunk_count(n_batch, 16, 8)
     rows = last - first
     lstm_U = view(params, 512, (16, 4, 16))
     out_W = view(params, 1600, (16, 10))
@@ -336,7 +336,7 @@ def backward_rows(params, x, label, workspace, chunk, first, last, number):
 def loss_of_rows(x, workspace):
     """The loss, from what all samples have left."""
     n_batch = x.shape[0]
-    chunks = chunk_count(n_batch, 16, 4)
+    chunks = chunk_count(n_batch, 16, 8)
     loss_part = view(workspace, 1610 * chunks + 26 * n_batch, (chunks,))
 
     # loss = sum[c] loss_part[c]
@@ -352,7 +352,7 @@ def loss_of_rows(x, workspace):
 def gradients_share(x, workspace, grads, part, parts):
     """One of several equal shares of the gradients."""
     n_batch = x.shape[0]
-    chunks = chunk_count(n_batch, 16, 4)
+    chunks = chunk_count(n_batch, 16, 8)
     first_8, last_8 = share(8, part, parts)
     first_16, last_16 = share(16, part, parts)
     first_10, last_10 = share(10, part, parts)
@@ -431,11 +431,11 @@ def _forward(params, x, label, workspace, chunk):
     the same for any number of them.
     """
     n_batch = x.shape[0]
-    chunks = chunk_count(n_batch, 16, 4)
+    chunks = chunk_count(n_batch, 16, 8)
     workers = chunk.shape[0]
     for worker in prange(workers):
         for number in range(worker, chunks, workers):
-            begin, end = share(n_batch, number, chunks, 4)
+            begin, end = share(n_batch, number, chunks, 8)
             forward_rows(params, x, label, workspace, chunk[worker], begin, end, number)
     loss = loss_of_rows(x, workspace)
     return loss
@@ -452,11 +452,11 @@ def _loss_and_grad(params, x, label, workspace, chunk, grads):
     the same for any number of them.
     """
     n_batch = x.shape[0]
-    chunks = chunk_count(n_batch, 16, 4)
+    chunks = chunk_count(n_batch, 16, 8)
     workers = chunk.shape[0]
     for worker in prange(workers):
         for number in range(worker, chunks, workers):
-            begin, end = share(n_batch, number, chunks, 4)
+            begin, end = share(n_batch, number, chunks, 8)
             forward_rows(params, x, label, workspace, chunk[worker], begin, end, number)
             backward_rows(
                 params, x, label, workspace, chunk[worker], begin, end, number

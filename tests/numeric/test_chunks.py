@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from symbp import Adam, Dense, Model, TrainingError, emit_model, relu, softmax_cross_entropy
+from symbp import Adam, Conv2d, Dense, Flatten, Model, TrainingError, emit_model, relu, softmax_cross_entropy
 from tests.numeric import attention_models, convolution_models, dense_models, pinn_models, recurrent_models
 from tests.numeric.harness import Case, arguments, check_against_torch, derivation_of, generated, imported
 
@@ -122,3 +122,21 @@ def test_where_numbers_stop_being_finite() -> None:
     params["hidden_W"][2] = 1e10
     with pytest.raises(TrainingError, match=r"hidden_z\[8, 0\] is inf"):
         net.fit(params, net.optimizer_state(params), x, y, batch=10, shuffle=False, progress=False)
+
+
+def test_where_numbers_stop_being_finite_among_samples_side_by_side() -> None:
+    """Not only the last of a chunk's samples is looked at, and an element is named as the equation names it."""
+    model = Model("images")
+    b, c, i, j = model.axis("b", "batch"), model.axis("c", 1), model.axis("i", 12), model.axis("j", 12)
+    x, y = model.input("x", b, c, i, j), model.input("y", b, dtype="int", below=3)
+    features = Flatten()(Conv2d(4, 3, name="conv")(x))
+    model.loss(softmax_cross_entropy(Dense(3, name="out")(features), y))
+    model.optimizer(Adam(learning_rate=0.01))
+    net = imported(emit_model(model, standalone=False), "images/single", "images")
+    assert "(4, 10, 10, n_batch)" in inspect.getsource(net)
+    params = net.init(seed=1)
+    images, labels = np.ones((70, 1, 12, 12), np.float32), np.zeros(70, np.int64)
+    images[68, 0, 1, 2] = 1e38
+    params["conv_K"][3] = 1e10
+    with pytest.raises(TrainingError, match=r"conv\w*\[3, 0, 0, \d+\] is inf"):
+        net.fit(params, net.optimizer_state(params), images, labels, batch=70, shuffle=False, progress=False)
