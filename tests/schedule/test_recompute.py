@@ -58,15 +58,15 @@ def test_scores_that_fit_the_cache_are_kept() -> None:
 
 
 def test_of_long_sequences_no_head_keeps_its_scores() -> None:
-    """T*T scores of one head are there at a time, and of what is kept nothing has two axes of time."""
+    """Nothing has two whole axes of time, neither what is kept nor what a head works with."""
     length = 2048
     plan = compile_to_plan(attention(length)).plan
     places = [b for p in plan.procedures for b in p.views if b.memory in (Memory.CHUNK, Memory.WORKSPACE)]
     tensors = plan.tensors | {t.name: t for p in plan.procedures for t in p.tensors}
-    long = {b.tensor: tensors[b.tensor].shape for b in places if [*map(str, tensors[b.tensor].shape)].count("2048") > 1}
-    assert long
-    assert all(len(shape) == 2 for shape in long.values()), long
-    assert int(plan.workspaces["train"][Memory.CHUNK]) < 8 * length**2
+    shapes = {b.tensor: [*map(str, tensors[b.tensor].shape)] for b in places}
+    assert shapes["heads_a_again"] == ["256", "2048"]
+    assert all(shape.count("2048") < 2 for shape in shapes.values()), shapes
+    assert int(plan.workspaces["train"][Memory.CHUNK]) < length**2
 
 
 def test_what_is_kept_anyhow_is_not_made_again() -> None:

@@ -23,7 +23,8 @@ PAIRS = ("maximum", "minimum", "power", "safe_div")
 
 
 def test_the_names_are_those_of_the_cpu() -> None:
-    assert scalar.__all__ == on_cpu.__all__
+    # CUDA kernels write whole powers as powers.
+    assert scalar.__all__ == [name for name in on_cpu.__all__ if name not in ("square", "cube")]
     for name in scalar.__all__:
         here, there = getattr(scalar, name), getattr(on_cpu, name)
         assert list(inspect.signature(here).parameters) == list(inspect.signature(there.py_func).parameters)
