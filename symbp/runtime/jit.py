@@ -142,16 +142,22 @@ def is_unreadable(error: Exception) -> bool:
 
 
 def kernel(
-    function: Callable[..., Any] | None = None, *, cache: bool = True, apart: bool = False, **options: Any
+    function: Callable[..., Any] | None = None,
+    *,
+    cache: bool = True,
+    apart: bool = False,
+    unroll: bool = False,
+    **options: Any,
 ) -> Any:
     """``@kernel`` or ``@kernel(parallel=True)``: ``numba.njit`` with the options of this module.
 
-    One that stands `apart` is called by other kernels, not copied into them (see `pieces`).
+    One that stands `apart` is called by other kernels, not copied into them (see `pieces`). Loops of unknown length are
+    unrolled only with `unroll`: it helps those that gather samples, number by number (see `passes`).
     ``options`` go to ``numba.njit`` and override :data:`OPTIONS` one by one. Where no cache folder can be written the
     kernel works uncached, after one :class:`UncachedWarning` for the folder.
     """
     if function is None:
-        return lambda decorated: kernel(decorated, cache=cache, apart=apart, **options)
+        return lambda decorated: kernel(decorated, cache=cache, apart=apart, unroll=unroll, **options)
     pipeline = None if options.get("parallel") else KernelPipeline
     compiled = njit(pipeline_class=pipeline, **{**OPTIONS, **options})(function)
     if cache:
@@ -159,7 +165,7 @@ def kernel(
             compiled._cache = _PackageCache(function, parallel=bool(options.get("parallel")))
         except (RuntimeError, OSError) as error:
             warn_uncached(Path(function.__code__.co_filename).parent, str(error))
-        count_as_ours(compiled, apart)
+        count_as_ours(compiled, apart, unroll)
     return compiled
 
 

@@ -14,6 +14,7 @@ the meantime, under another symbol, so is the caller.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -38,8 +39,11 @@ def key_of(function: Callable[..., Any]) -> Key:
     return function.__code__.co_filename, function.__qualname__
 
 
-def count_as_ours(dispatcher: Any, apart: bool = False) -> None:
-    """What this dispatcher compiles calls pieces instead of holding them; with `apart` it is one itself."""
+def count_as_ours(dispatcher: Any, apart: bool = False, unroll: bool = False) -> None:
+    """What this dispatcher compiles calls pieces instead of holding them; with `apart` it is one itself.
+
+    With `unroll` it goes through all of LLVM's passes, which unroll loops of unknown length.
+    """
     compile_it = dispatcher.compile
     key = key_of(dispatcher.py_func)
     if apart:
@@ -49,7 +53,7 @@ def count_as_ours(dispatcher: Any, apart: bool = False) -> None:
         with global_compiler_lock:
             _Compiling.depth += 1
             try:
-                with fewer_passes(dispatcher.targetctx.codegen(), SIMPLIFIED):
+                with nullcontext() if unroll else fewer_passes(dispatcher.targetctx.codegen(), SIMPLIFIED):
                     entry = compile_it(signature)
             finally:
                 _Compiling.depth -= 1

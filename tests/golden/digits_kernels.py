@@ -227,7 +227,7 @@ def train_step_into(params, x, label, workspace, grads, m, v, numbers, count):
     return loss
 
 
-@kernel
+@kernel(unroll=True)
 def train_steps_into(
     params,
     x,

@@ -123,7 +123,7 @@ def train_step_into(params, x, t, workspace, grads, v, numbers, count):
     return loss
 
 
-@kernel
+@kernel(unroll=True)
 def train_steps_into(
     params,
     x,

@@ -36,6 +36,26 @@ def test_a_loop_of_unknown_length_is_not_unrolled() -> None:
     assert 1 <= instructions(halve, "fmul") <= 6
 
 
+def test_with_unroll_it_is() -> None:
+    @kernel(unroll=True)
+    def take(x, order, y):  # type: ignore[no-untyped-def]
+        for i in range(order.shape[0]):
+            y[i] = np.float32(0.5) * x[order[i]]
+
+    x, order, y = np.arange(77, dtype=np.float32), np.arange(77)[::-1].copy(), np.empty(77, np.float32)
+    compiled_now(take)(x, order, y)
+    np.testing.assert_array_equal(y, np.arange(77)[::-1] / 2)
+    many = instructions(take, "fmul")
+
+    @kernel
+    def take_again(x, order, y):  # type: ignore[no-untyped-def]
+        for i in range(order.shape[0]):
+            y[i] = np.float32(0.5) * x[order[i]]
+
+    compiled_now(take_again)(x, order, y)
+    assert many > instructions(take_again, "fmul")
+
+
 def test_a_small_window_is_written_out_so_that_the_loop_around_it_is_vectorised() -> None:
     @kernel
     def pairs(x, y):  # type: ignore[no-untyped-def]
