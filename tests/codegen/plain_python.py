@@ -133,7 +133,7 @@ def _sigmoid(x: Any) -> Any:
 
 #: What the kernels import of the runtime, in other words.
 RUNTIME: dict[str, Callable[..., Any]] = {
-    "kernel": lambda function, **options: function,
+    "kernel": lambda function=None, **options: (lambda decorated: decorated) if function is None else function,
     "piece": lambda function: function,
     "prange": range,
     "share": share.py_func,
