@@ -6,7 +6,7 @@ Tensor   ::=  name, shape, axis names, dtype, role
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
@@ -149,6 +149,10 @@ class Program:
     def fresh_tensor(self, hint: str) -> str:
         """A tensor name after `hint` that the program does not have."""
         return fresh_name(hint, self._by_name)
+
+    def with_tensors(self, changed: Mapping[str, Tensor]) -> Program:
+        """The same statements over tensors of which those in `changed`, by name, are declared otherwise."""
+        return replace(self, tensors=tuple(changed.get(t.name, t) for t in self.tensors))
 
     def keep_live(self, names: Iterable[str]) -> Program:
         """Drop every statement and intermediate tensor that `names` do not depend on, outputs and loss as well."""

@@ -184,27 +184,14 @@ class Statement:
     def map_elements(self, change: Callable[[Read], Read]) -> Statement:
         """Replace every element that is written or read, innermost first: in subscripts, the body and the guards."""
 
-        def affine(value: Affine) -> Affine:
-            return value.map_reads(change) if value.reads() else value
-
-        def element(value: Read) -> Read:
-            return change(Read(value.tensor, tuple(map(affine, value.subscripts))))
-
-        def operand(value: Operand) -> Operand:
-            return affine(value) if isinstance(value, Affine) else element(value)
-
-        def guard(value: Guard) -> Guard:
-            if isinstance(value, Holds):
-                return Holds(value.condition.map_operands(operand))
-            return replace(value, value=affine(value.value))
-
-        target = element(self.target)
+        mapped = ElementMap(change)
+        target = mapped.element(self.target)
         return replace(
             self,
             tensor=target.tensor,
             subscripts=target.subscripts,
-            body=self.body.map_operands(operand),
-            domain=Domain(self.domain.ranges, tuple(map(guard, self.guards))),
+            body=self.body.map_operands(mapped.operand),
+            domain=Domain(self.domain.ranges, tuple(map(mapped.guard, self.guards))),
         )
 
     def rename_apart(self, taken: Iterable[Index]) -> Statement:
@@ -215,6 +202,27 @@ class Statement:
             if index in used:
                 names[index] = fresh_index(index.name, {*used, *self.indices, *names.values()})
         return self.rename(names) if names else self
+
+
+@dataclass(frozen=True, slots=True)
+class ElementMap:
+    """Replaces every element, innermost first, in whatever holds elements."""
+
+    change: Callable[[Read], Read]
+
+    def affine(self, value: Affine) -> Affine:
+        return value.map_reads(self.change) if value.reads() else value
+
+    def element(self, value: Read) -> Read:
+        return self.change(Read(value.tensor, tuple(map(self.affine, value.subscripts))))
+
+    def operand(self, value: Operand) -> Operand:
+        return self.affine(value) if isinstance(value, Affine) else self.element(value)
+
+    def guard(self, value: Guard) -> Guard:
+        if isinstance(value, Holds):
+            return Holds(value.condition.map_operands(self.operand))
+        return replace(value, value=self.affine(value.value))
 
 
 def fresh_index(hint: str, taken: Iterable[Index]) -> Index:

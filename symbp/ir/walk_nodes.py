@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from symbp.ir.affine import Affine, Index
+from symbp.ir.affine import Affine, Index, Read
 from symbp.ir.nodes import (
     AddAtomically,
     Bound,
@@ -30,7 +30,7 @@ from symbp.ir.nodes import (
     Store,
     Track,
 )
-from symbp.ir.statement import Guard, Holds
+from symbp.ir.statement import ElementMap, Guard, Holds
 
 
 def walk(nodes: Iterable[Node]) -> Iterator[Node]:
@@ -114,3 +114,27 @@ def substitute(
         return node
 
     return tuple(map(change, nodes))
+
+
+def map_elements(
+    node: Node, change: Callable[[Read], Read], change_slice: Callable[[Slice], Slice] = lambda part: part
+) -> Node:
+    """The node with other elements, innermost first, and other slices in the place of those that loops touch."""
+    mapped = ElementMap(change)
+
+    def inside(nodes: Iterable[Node]) -> tuple[Node, ...]:
+        return tuple(map_elements(n, change, change_slice) for n in nodes)
+
+    if isinstance(node, Loop):
+        return replace(node, body=inside(node.body))
+    if isinstance(node, If):
+        return If(tuple(map(mapped.guard, node.guards)), inside(node.body))
+    if isinstance(node, Store):
+        return Store(mapped.element(node.target), node.value.map_operands(mapped.operand), node.update)
+    if isinstance(node, Track):
+        return replace(node, value=node.value.map_operands(mapped.operand))
+    if isinstance(node, SetIndex):
+        return replace(node, value=mapped.affine(node.value))
+    if isinstance(node, Product):
+        return replace(node, out=change_slice(node.out), left=change_slice(node.left), right=change_slice(node.right))
+    return node

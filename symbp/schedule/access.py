@@ -130,6 +130,15 @@ def touched(nodes: Iterable[Node]) -> tuple[set[str], set[str]]:
     return read, written
 
 
+def users_of_tensors(groups: Iterable[Iterable[Node]]) -> dict[str, list[int]]:
+    """The numbers of the groups of nodes that touch each tensor, ascending."""
+    found: dict[str, list[int]] = {}
+    for k, nodes in enumerate(groups):
+        for name in dict.fromkeys(access.tensor for access in accesses(nodes)):
+            found.setdefault(name, []).append(k)
+    return found
+
+
 def conflict(one: Iterable[Node], other: Iterable[Node], private: frozenset[str] = frozenset()) -> set[str]:
     """Tensors that one writes and the other touches."""
     read_1, written_1 = touched(one)

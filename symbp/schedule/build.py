@@ -255,7 +255,7 @@ def _plan_predict(
     if machine is Machine.LOOPS:  # one function has them all
         scalars |= {n for n in inner if not program.tensor(n).shape}
         nests, narrow = shrink(nests, program, [n for n in inner if n not in scalars])
-        program = _with_tensors(program, narrow)
+        program = program.with_tensors(narrow)
         shaped = in_their_shapes(nests, program, program.outputs)
     places, lengths = allocate(nests, _tensors(program), [n for n in inner if n not in scalars])
     procedure = make_procedure(
@@ -306,7 +306,7 @@ def _plan_training(
         local = [n for n in inner if n not in scalars and n not in shared]
         forward, narrow = shrink(forward, program, local)
         backward, narrow_too = shrink(backward, program, local)
-        program = _with_tensors(program, {**narrow, **narrow_too})
+        program = program.with_tensors({**narrow, **narrow_too})
     else:
         results = (program.loss,)
         scalars.add(program.loss)
@@ -329,10 +329,6 @@ def _plan_training(
 
 def _tensors(program: Program) -> dict[str, Tensor]:
     return {t.name: t for t in program.tensors}
-
-
-def _with_tensors(program: Program, changed: Mapping[str, Tensor]) -> Program:
-    return replace(program, tensors=tuple(changed.get(t.name, t) for t in program.tensors))
 
 
 def _plan_update(program: Program, machine: Machine) -> Procedure:

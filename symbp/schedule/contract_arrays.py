@@ -9,34 +9,30 @@ see `scalarise`.)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from symbp.ir.affine import Affine, Index, Read
-from symbp.ir.body import Operand
-from symbp.ir.nodes import If, Loop, Node, Product, SetIndex, Slice, Store, Track
+from symbp.ir.affine import Index, Read
+from symbp.ir.nodes import Loop, Node, Slice
 from symbp.ir.plan import Nest
 from symbp.ir.program import Tensor
-from symbp.ir.statement import Guard, Holds
 from symbp.ir.trace import counted, tell
-from symbp.schedule.access import accesses
+from symbp.ir.walk_nodes import map_elements
+from symbp.schedule.access import accesses, users_of_tensors
 
 
 def contract_arrays(
     nests: Sequence[Nest], tensors: Mapping[str, Tensor], candidates: Iterable[str]
 ) -> tuple[tuple[Nest, ...], dict[str, Tensor]]:
     """The nests with every candidate that loses axes, and those tensors as they are then."""
-    homes: dict[str, set[int]] = {}
-    for k, nest in enumerate(nests):
-        for access in accesses(nest.nodes):
-            homes.setdefault(access.tensor, set()).add(k)
+    homes = users_of_tensors(nest.nodes for nest in nests)
     result = list(nests)
     found: dict[str, Tensor] = {}
     for name in candidates:
-        home = homes.get(name, set())
+        home = homes.get(name, [])
         if len(home) != 1:
             continue
-        k = next(iter(home))
+        (k,) = home
         lost = _fixed_axes(result[k].nodes, name, ())
         if lost and len(lost) < tensors[name].rank:
             kept = [axis for axis in range(tensors[name].rank) if axis not in lost]
@@ -76,41 +72,4 @@ def _narrowed(node: Node, name: str, kept: Sequence[int]) -> Node:
             return value
         return replace(value, axes=tuple(value.axes[axis] for axis in kept))
 
-    return map_subscripts(node, read, part)
-
-
-def map_subscripts(
-    node: Node, change: Callable[[Read], Read], change_slice: Callable[[Slice], Slice] = lambda part: part
-) -> Node:
-    """The node with other elements, innermost first, and other slices in the place of those it touches."""
-
-    def affine(value: Affine) -> Affine:
-        return value.map_reads(change) if value.reads() else value
-
-    def element(value: Read) -> Read:
-        return change(Read(value.tensor, tuple(map(affine, value.subscripts))))
-
-    def operand(value: Operand) -> Operand:
-        return affine(value) if isinstance(value, Affine) else element(value)
-
-    def guard(value: Guard) -> Guard:
-        if isinstance(value, Holds):
-            return Holds(value.condition.map_operands(operand))
-        return replace(value, value=affine(value.value))
-
-    def inside(nodes: Iterable[Node]) -> tuple[Node, ...]:
-        return tuple(map_subscripts(n, change, change_slice) for n in nodes)
-
-    if isinstance(node, Loop):
-        return replace(node, body=inside(node.body))
-    if isinstance(node, If):
-        return If(tuple(map(guard, node.guards)), inside(node.body))
-    if isinstance(node, Store):
-        return Store(element(node.target), node.value.map_operands(operand), node.update)
-    if isinstance(node, Track):
-        return replace(node, value=node.value.map_operands(operand))
-    if isinstance(node, SetIndex):
-        return replace(node, value=affine(node.value))
-    if isinstance(node, Product):
-        return replace(node, out=change_slice(node.out), left=change_slice(node.left), right=change_slice(node.right))
-    return node
+    return map_elements(node, read, part)

@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from symbp.ir.affine import ONE, Affine, Index, Read
-from symbp.ir.body import Body, Operand
+from symbp.ir.affine import ONE, Index, Read
+from symbp.ir.body import Body
 from symbp.ir.names import fresh_name
 from symbp.ir.nodes import If, Loop, Node, Note, Store
 from symbp.ir.plan import Procedure
 from symbp.ir.program import Role, Tensor
 from symbp.ir.trace import counted, tell
+from symbp.ir.walk_nodes import map_elements
 from symbp.schedule.access import touched
 
 #: A loop of fewer turns is written out by the compiler, reads and all.
@@ -59,7 +60,7 @@ class _Hoister:
                     if element not in held:
                         held[element] = self._scalar(element)
                         result.append(Store(held[element], Body.of(element)))
-                node = replace(node, body=tuple(_replaced(n, {e: held[e] for e in found}) for n in node.body))
+                node = replace(node, body=tuple(_reading_scalars(n, {e: held[e] for e in found}) for n in node.body))
             elif isinstance(node, Loop | If):
                 node = replace(node, body=self.nodes(node.body))
             result.append(node)
@@ -122,21 +123,5 @@ def _within(element: Read) -> tuple[Read, ...]:
     return (element, *(r for s in element.subscripts for r in s.reads()))
 
 
-def _replaced(node: Node, scalars: Mapping[Read, Read]) -> Node:
-    """A store that reads the scalars."""
-
-    def read(element: Read) -> Read:
-        return scalars.get(element, element)
-
-    def affine(value: Affine) -> Affine:
-        return value.map_reads(read) if value.reads() else value
-
-    def operand(value: Operand) -> Operand:
-        if isinstance(value, Affine):
-            return affine(value)
-        return scalars.get(value) or Read(value.tensor, tuple(map(affine, value.subscripts)))
-
-    if not isinstance(node, Store):
-        return node
-    target = Read(node.target.tensor, tuple(map(affine, node.target.subscripts)))
-    return Store(target, node.value.map_operands(operand), node.update)
+def _reading_scalars(node: Node, scalars: Mapping[Read, Read]) -> Node:
+    return map_elements(node, lambda element: scalars.get(element, element))

@@ -21,9 +21,8 @@ from symbp.ir.plan import Nest
 from symbp.ir.program import Tensor
 from symbp.ir.statement import fresh_index
 from symbp.ir.trace import counted, tell
-from symbp.ir.walk_nodes import walk
-from symbp.schedule.access import accesses, loop_indices, touched
-from symbp.schedule.contract_arrays import map_subscripts
+from symbp.ir.walk_nodes import map_elements, walk
+from symbp.schedule.access import accesses, loop_indices, touched, users_of_tensors
 
 #: Bytes of a matrix above which it is taken in blocks, and of a block at most.
 LARGE_MATRIX = 1 << 20
@@ -38,11 +37,11 @@ def block_rows(
 ) -> tuple[tuple[Nest, ...], dict[str, Tensor]]:
     """The nests with the loops over blocks, and the candidates of which only a block is left, as they are then."""
     wanted = [n for n in candidates if tensors[n].rank == 2 and _is_large(tensors[n])]
-    homes = {n: [k for k, nest in enumerate(nests) if n in _names(nest.nodes)] for n in wanted}
+    homes = users_of_tensors(nest.nodes for nest in nests)
     found: dict[str, Tensor] = {}
     result = []
     for k, nest in enumerate(nests):
-        mine = frozenset(n for n in wanted if homes[n] == [k])
+        mine = frozenset(n for n in wanted if homes.get(n) == [k])
         blocked = _blocked(nest.nodes, tensors, mine, found) if mine else nest.nodes
         result.append(replace(nest, nodes=blocked))
     if found:
@@ -153,7 +152,7 @@ class _Split:
             places = (s - self.first if k == axis else s for k, s in enumerate(read.subscripts))
             return Read(read.tensor, tuple(places))
 
-        body = tuple(map_subscripts(n, within) for n in node.body)
+        body = tuple(map_elements(n, within) for n in node.body)
         return replace(node, lower=Bound((Affine.of(self.first),)), stop=Bound((Affine.of(self.last),)), body=body)
 
     def keeps_to_rows(self, run: Sequence[Node]) -> bool:

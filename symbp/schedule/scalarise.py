@@ -11,28 +11,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from symbp.ir.affine import Affine, Index, Read
-from symbp.ir.body import Body, Operand
-from symbp.ir.nodes import BEST, PLACE, TOTAL, If, Loop, Node, Note, SetIndex, Store, Track, Update
+from symbp.ir.affine import Index, Read
+from symbp.ir.body import Body
+from symbp.ir.nodes import BEST, PLACE, TOTAL, If, Loop, Node, Note, Store, Track, Update
 from symbp.ir.plan import Nest
-from symbp.ir.statement import Guard, Holds
 from symbp.ir.trace import counted, tell
-from symbp.schedule.access import accesses
+from symbp.ir.walk_nodes import map_elements
+from symbp.schedule.access import accesses, users_of_tensors
 
 
 def scalarise(nests: Sequence[Nest], candidates: Sequence[str]) -> tuple[tuple[Nest, ...], tuple[str, ...]]:
     """The nests with every qualifying tensor among `candidates` as a local scalar, and the names of those."""
-    homes: dict[str, set[int]] = {}
-    for k, nest in enumerate(nests):
-        for access in accesses(nest.nodes):
-            homes.setdefault(access.tensor, set()).add(k)
+    homes = users_of_tensors(nest.nodes for nest in nests)
     result = list(nests)
     gone: list[str] = []
     for name in candidates:
-        home = homes.get(name, set())
+        home = homes.get(name, [])
         if len(home) != 1:
             continue
-        k = next(iter(home))
+        (k,) = home
         nodes = _localise(result[k].nodes, name, ())
         if nodes is not None:
             result[k] = replace(result[k], nodes=nodes)
@@ -76,36 +73,7 @@ def _uses(node: Node, name: str) -> bool:
 
 
 def _to_scalar(node: Node, name: str) -> Node:
-    scalar = Read(name)
-
-    def read(element: Read) -> Read:
-        return scalar if element.tensor == name else element
-
-    def affine(value: Affine) -> Affine:
-        return value.map_reads(read) if any(r.tensor == name for r in value.reads()) else value
-
-    def operand(value: Operand) -> Operand:
-        if isinstance(value, Affine):
-            return affine(value)
-        return read(Read(value.tensor, tuple(map(affine, value.subscripts))))
-
-    def guard(value: Guard) -> Guard:
-        if isinstance(value, Holds):
-            return Holds(value.condition.map_operands(operand))
-        return replace(value, value=affine(value.value))
-
-    if isinstance(node, Loop):
-        return replace(node, body=tuple(_to_scalar(n, name) for n in node.body))
-    if isinstance(node, If):
-        return If(tuple(map(guard, node.guards)), tuple(_to_scalar(n, name) for n in node.body))
-    if isinstance(node, Store):
-        target = Read(node.target.tensor, tuple(map(affine, node.target.subscripts)))
-        return Store(read(target), node.value.map_operands(operand), node.update)
-    if isinstance(node, Track):
-        return replace(node, value=node.value.map_operands(operand))
-    if isinstance(node, SetIndex):
-        return replace(node, value=affine(node.value))
-    return node
+    return map_elements(node, lambda element: Read(name) if element.tensor == name else element)
 
 
 def _without_copies(nodes: tuple[Node, ...], name: str) -> tuple[Node, ...]:

@@ -54,10 +54,7 @@ class Slices:
     def with_tensors(self, changed: Mapping[str, Tensor]) -> Slices:
         """The same with tensors of other shapes, by name, which only a chunk sees."""
 
-        def declared(part: Program) -> Program:
-            return replace(part, tensors=tuple(changed.get(t.name, t) for t in part.tensors))
-
-        return replace(self, whole=declared(self.whole), rows=declared(self.rows))
+        return replace(self, whole=self.whole.with_tensors(changed), rows=self.rows.with_tensors(changed))
 
     @property
     def exported(self) -> frozenset[str]:
